@@ -1,0 +1,173 @@
+//! Port `BinlogSource`: a MySQL or MariaDB server as a replica client sees it.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::time::Duration;
+
+use crate::gtid::GtidSet;
+use crate::position::{FilePosition, Position};
+use crate::schema::TableSchema;
+
+/// Which family of servers answers: their GTIDs and some events differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flavor {
+    /// Oracle MySQL and Percona Server.
+    MySql,
+    /// MariaDB.
+    MariaDb,
+}
+
+/// Who a server is and how it is set, as asked at the moment of the call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerIdentity {
+    /// MySQL or MariaDB.
+    pub flavor: Flavor,
+    /// `@@version`.
+    pub version: String,
+    /// `@@server_uuid`; MariaDB has none: `mariadb-<server_id>-<gtid_domain_id>`.
+    pub server_uuid: String,
+    /// `@@server_id`.
+    pub server_id: u32,
+    /// `@@log_bin`.
+    pub log_bin: bool,
+    /// `@@binlog_format`, upper case.
+    pub binlog_format: String,
+    /// `@@binlog_row_image`, upper case.
+    pub row_image: String,
+    /// `@@binlog_row_metadata`, upper case; empty where the server does not know it.
+    pub row_metadata: String,
+    /// `@@gtid_mode` is ON (MySQL), or GTIDs exist by nature (MariaDB).
+    pub gtid_mode: bool,
+    /// `@@gtid_executed`; empty for MariaDB.
+    pub gtid_executed: GtidSet,
+    /// `@@gtid_purged`; empty for MariaDB.
+    pub gtid_purged: GtidSet,
+    /// `@@gtid_binlog_pos`; empty for MySQL.
+    pub mariadb_position: String,
+    /// The oldest binlog file that exists, at its first event (position 4).
+    pub oldest: FilePosition,
+    /// The end of the binlog now.
+    pub end: FilePosition,
+    /// Seconds since the server started.
+    pub uptime_s: u64,
+    /// `@@read_only` or `@@super_read_only`.
+    pub read_only: bool,
+    /// The privileges of the user as `SHOW GRANTS` prints them, one a line.
+    pub grants: Vec<String>,
+}
+
+/// A request to stream events.
+#[derive(Debug, Clone)]
+pub struct DumpRequest {
+    /// Where to start.
+    pub from: Position,
+    /// The id we register as a replica with; must be unique among the source's replicas.
+    pub server_id: u32,
+    /// The server sends a heartbeat after this long without an event.
+    pub heartbeat: Duration,
+    /// Silence longer than this is a dead connection.
+    pub read_deadline: Duration,
+}
+
+/// Whole binlog events, one after the other, as the server wrote them: the 19-byte header, then the body, *without*
+/// the checksum (which the implementation has verified and cut; `event_size` in the header still counts it where
+/// the server computed one, see [`EventBatch::checksummed`]).
+///
+/// Artificial events (the fake ROTATE at a start, heartbeats) are included: the decoder tells them apart.
+#[derive(Debug, Clone, Default)]
+pub struct EventBatch {
+    /// The bytes of all events.
+    pub bytes: Bytes,
+    /// The end of each event in `bytes`; events are contiguous from 0.
+    pub ends: Vec<u32>,
+    /// Whether the server appended a CRC32 to these events.
+    pub checksummed: bool,
+}
+
+impl EventBatch {
+    /// The events, in order.
+    pub fn events(&self) -> impl Iterator<Item = &[u8]> + '_ {
+        let mut start = 0usize;
+        self.ends.iter().map(move |&end| {
+            let event = &self.bytes[start..end as usize];
+            start = end as usize;
+            event
+        })
+    }
+}
+
+/// One transaction's bytes, read by file and position: the witness (protocol §4 step 1).
+#[derive(Debug, Clone)]
+pub struct TransactionBytes {
+    /// Its events from GTID (or BEGIN, without GTIDs) to commit, checksums cut.
+    pub events: EventBatch,
+}
+
+/// The definitions of tables, with the positions that bound the moment of reading.
+#[derive(Debug, Clone)]
+pub struct SchemaSnapshot {
+    /// The server's position before reading (executed set, or file and position).
+    pub before: Position,
+    /// The server's position after reading. The definitions are valid for events after it; for those between the two
+    /// only if no statement in between changed the table.
+    pub after: Position,
+    /// The end of the binlog after reading.
+    pub end: FilePosition,
+    /// The tables found.
+    pub tables: Vec<TableSchema>,
+}
+
+/// What a source can refuse or fail with. `Display` is one sentence for a person.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SourceError {
+    /// No connection, or it broke, or was silent past its deadline. Retry.
+    #[error("the source is unavailable: {0}")]
+    Unavailable(String),
+    /// The user or password is wrong, or a privilege is missing (the text names it).
+    #[error("the source refuses the user: {0}")]
+    Denied(String),
+    /// The dump needs transactions the server no longer has (error 1236, "purged").
+    #[error("the source no longer has the needed transactions: {0}")]
+    Purged(String),
+    /// The set asked from holds transactions the server never had (error 1236), or the position is beyond its end.
+    #[error("the source never had the position asked from: {0}")]
+    Ahead(String),
+    /// The bytes at a position are not the start of an event, or the file does not exist.
+    #[error("no event at the position asked for: {0}")]
+    NoEvent(String),
+    /// A checksum does not match.
+    #[error("an event's checksum does not match: {0}")]
+    Checksum(String),
+    /// Another replica with our server_id took over the connection, or a refusal we do not know.
+    #[error("the source refuses: {0}")]
+    Refused(String),
+}
+
+/// A MySQL or MariaDB server. Every method opens or uses its own connection and has its own deadline.
+#[async_trait]
+pub trait BinlogSource: Send + Sync {
+    /// Asks who the server is. Never cached.
+    async fn identify(&self) -> Result<ServerIdentity, SourceError>;
+
+    /// Starts a stream. With `Position::Gtid` the server sends every transaction not in the set, in the order of its
+    /// own binlog, and refuses (`Purged`, `Ahead`) if it cannot. With `Position::File` it sends from that event on.
+    async fn dump(&self, request: DumpRequest) -> Result<Box<dyn BinlogStream>, SourceError>;
+
+    /// Reads the one transaction that starts at `at` (its GTID event's first byte; without GTIDs its BEGIN's).
+    /// Reading the same place of the same history gives the same bytes.
+    async fn read_transaction(&self, at: &FilePosition) -> Result<TransactionBytes, SourceError>;
+
+    /// Reads the definitions of all base tables whose `(database, table)` the filter accepts.
+    async fn table_schemas(
+        &self,
+        accept: &(dyn for<'a> Fn(&'a str, &'a str) -> bool + Send + Sync),
+    ) -> Result<SchemaSnapshot, SourceError>;
+}
+
+/// A running dump. Dropping it closes the connection.
+#[async_trait]
+pub trait BinlogStream: Send {
+    /// Waits for at least one event; returns what has arrived, up to about a megabyte. Cancelling loses nothing.
+    /// Silence past the read deadline, and the server's end of stream, are `Unavailable`.
+    async fn next(&mut self) -> Result<EventBatch, SourceError>;
+}
