@@ -1,3 +1,68 @@
-//! Skeleton.
+//! `cargo xtask`: the verbs that people and CI share.
+//!
+//! Small on purpose: it checks prerequisites and starts other packages. No test, bench or check of behaviour lives
+//! here.
 
-fn main() {}
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+mod bench;
+mod command;
+mod prerequisites;
+mod shown;
+mod test;
+mod tidy;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The verbs that people and CI share")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Check prerequisites, build, install the services, and run the tests, each tier beside its budget
+    Test {
+        /// Only these tiers (repeatable); all of them without it
+        #[arg(long = "tier", value_enum)]
+        tiers: Vec<test::Tier>,
+    },
+    /// Measure; every figure of a table comes from one run
+    Bench {
+        #[command(subcommand)]
+        what: bench::What,
+    },
+    /// Check style: heads, lengths, banned words, links in the documentation
+    Tidy,
+    /// Run every command that README and docs promise
+    Shown {
+        /// Only list them
+        #[arg(long)]
+        list: bool,
+    },
+    /// Check compiler, headers, Java and Maven; install what is missing when root
+    Prerequisites,
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<bool> {
+    match Arguments::parse().verb {
+        Verb::Test { tiers } => test::run(&tiers),
+        Verb::Bench { what } => bench::run(what),
+        Verb::Tidy => tidy::run(),
+        Verb::Shown { list } => shown::run(list),
+        Verb::Prerequisites => prerequisites::check().map(|()| true),
+    }
+}

@@ -1,0 +1,31 @@
+//! `cargo xtask bench`: starts the benches; the measuring is done where the code lives.
+
+use anyhow::Result;
+use clap::Subcommand;
+
+use crate::{command, prerequisites};
+
+#[derive(Subcommand)]
+pub enum What {
+    /// Real binlog into real Kafka, and Kafka into real Elasticsearch
+    Pipeline {
+        /// Arguments passed on (--rows N, --fencing MODE, --record MODE, --json)
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Criterion benches of the stages, without services
+    Stages,
+}
+
+/// Runs the bench; `Ok(false)` if it failed.
+pub fn run(what: What) -> Result<bool> {
+    prerequisites::check_quietly()?;
+    match what {
+        What::Pipeline { arguments } => {
+            let built = command::run_quietly(command::cargo().args(["build", "--quiet", "-p", "towpath", "--bin", "towpath"]))?;
+            let bench = ["run", "--quiet", "-p", "towpath-stack", "--bin", "towpath-stack", "--", "bench", "pipeline"];
+            Ok(built && command::run_quietly(command::cargo().args(bench).args(arguments))?)
+        }
+        What::Stages => command::run(command::cargo().args(["bench", "-p", "towpath"])),
+    }
+}

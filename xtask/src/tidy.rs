@@ -1,0 +1,100 @@
+//! `cargo xtask tidy`: style as a test. It reads the files that git tracks and changes none.
+
+use anyhow::{Context, Result};
+use std::path::Path;
+use std::process::Command;
+
+use crate::command::root;
+
+const MAX_LINES: usize = 600;
+const MAX_COLUMNS: usize = 120;
+/// Words that say that something is unfinished. Split, so that this file does not contain them.
+const BANNED: &[&str] = &[concat!("FIX", "ME"), concat!("XX", "X"), concat!("HA", "CK"), concat!("TO", "DO"), concat!("#[ig", "nore")];
+
+/// Prints every breach; `Ok(true)` if there is none.
+pub fn run() -> Result<bool> {
+    let listing = Command::new("git").args(["ls-files"]).current_dir(root()).output().context("cannot start git")?;
+    let mut breaches = Vec::new();
+    let mut files = 0usize;
+    for name in String::from_utf8_lossy(&listing.stdout).lines() {
+        let path = root().join(name);
+        let Ok(text) = std::fs::read_to_string(&path) else { continue };
+        files += 1;
+        match Path::new(name).extension().and_then(|extension| extension.to_str()) {
+            Some("rs") => rust(name, &text, &mut breaches),
+            Some("md") => markdown(name, &text, &mut breaches),
+            _ => {}
+        }
+    }
+    for breach in &breaches {
+        println!("{breach}");
+    }
+    println!("tidy: {files} files, {} breaches", breaches.len());
+    Ok(breaches.is_empty() && files > 0)
+}
+
+fn rust(name: &str, text: &str, breaches: &mut Vec<String>) {
+    if !text.starts_with("//!") {
+        breaches.push(format!("{name}:1: no `//!` head that says what the file is for"));
+    }
+    let lines = text.lines().count();
+    if lines > MAX_LINES {
+        breaches.push(format!("{name}: {lines} lines, over {MAX_LINES}: is it one concern?"));
+    }
+    for (index, line) in text.lines().enumerate() {
+        if line.chars().count() > MAX_COLUMNS {
+            breaches.push(format!("{name}:{}: over {MAX_COLUMNS} columns", index + 1));
+        }
+        if let Some(word) = BANNED.iter().find(|word| line.contains(**word)) {
+            breaches.push(format!("{name}:{}: `{word}`: finish it, or say why not in the changelog", index + 1));
+        }
+    }
+}
+
+fn markdown(name: &str, text: &str, breaches: &mut Vec<String>) {
+    let mut fenced = false;
+    let mut titles = 0;
+    for (index, line) in text.lines().enumerate() {
+        if line.starts_with("```") {
+            fenced = !fenced;
+        }
+        if fenced {
+            continue;
+        }
+        titles += usize::from(line.starts_with("# "));
+        for target in links(line) {
+            let file = target.split('#').next().unwrap_or_default();
+            let folder = root().join(name).parent().map(Path::to_path_buf).unwrap_or_default();
+            if !file.is_empty() && !file.contains("://") && !folder.join(file).exists() {
+                breaches.push(format!("{name}:{}: dead link to {file}", index + 1));
+            }
+        }
+    }
+    if titles != 1 {
+        breaches.push(format!("{name}: {titles} titles, should be one"));
+    }
+}
+
+/// The targets of `[text](target)` in a line.
+fn links(line: &str) -> impl Iterator<Item = &str> {
+    line.split("](").skip(1).filter_map(|rest| rest.split(')').next())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_head_a_long_line_and_a_banned_word_are_breaches() {
+        let mut breaches = Vec::new();
+        rust("a.rs", &format!("fn main() {{}}\n// {}\n{}\n", BANNED[0], "x".repeat(130)), &mut breaches);
+        assert_eq!(breaches.len(), 3, "{breaches:?}");
+    }
+
+    #[test]
+    fn a_dead_link_is_a_breach_and_a_live_one_is_not() {
+        let mut breaches = Vec::new();
+        markdown("x.md", "# One\n[a](Cargo.toml) [b](no-such-file.md)\n", &mut breaches);
+        assert_eq!(breaches, ["x.md:2: dead link to no-such-file.md"]);
+    }
+}
