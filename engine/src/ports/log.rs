@@ -160,12 +160,23 @@ impl ConsumedRecord {
     }
 }
 
+/// A group's committed place in one partition. Offset and text are written and read together, atomically: the text
+/// (Kafka's commit metadata) holds what must never be newer or older than the offset, such as the highest fencing term
+/// seen below it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// The next offset to read.
+    pub offset: i64,
+    /// The committer's text, at most some hundred bytes; empty if there is none.
+    pub metadata: String,
+}
+
 /// What a consumer sees next.
 #[derive(Debug)]
 pub enum ConsumerEvent {
-    /// Partitions added, each with the group's committed offset (`None`: the group never committed there).
+    /// Partitions added, each with what the group committed there (`None`: it never did).
     /// Nothing is fetched from them before [`LogConsumer::start`].
-    Assigned(BTreeMap<u32, Option<i64>>),
+    Assigned(BTreeMap<u32, Option<Committed>>),
     /// Partitions to be given up: finish or abandon what is in flight, commit, then call [`LogConsumer::release`].
     /// Until then the group waits, up to its own deadline.
     Revoked(Vec<u32>),
@@ -191,8 +202,9 @@ pub trait LogConsumer: Send {
     /// Fetches again.
     async fn resume(&mut self, partitions: &[u32]) -> Result<(), LogError>;
 
-    /// Commits next-to-read offsets. `Ok(false)` = refused for the member's generation: drop it, never retry.
-    async fn commit(&mut self, offsets: &BTreeMap<u32, i64>) -> Result<bool, LogError>;
+    /// Commits next-to-read offsets with their texts. `Ok(false)` = refused for the member's generation: drop it, never
+    /// retry.
+    async fn commit(&mut self, offsets: &BTreeMap<u32, Committed>) -> Result<bool, LogError>;
 
     /// Ends the revocation announced by [`ConsumerEvent::Revoked`].
     async fn release(&mut self, partitions: &[u32]) -> Result<(), LogError>;
