@@ -23,7 +23,9 @@ macro_rules! causes {
             pub fn remedy(self) -> &'static str { match self { $( Cause::$variant => $remedy, )+ } }
 
             /// The meaning, as documented.
-            pub fn meaning(self) -> &'static str { match self { $( Cause::$variant => concat!($($doc),+).trim_ascii(), )+ } }
+            pub fn meaning(self) -> &'static str {
+                match self { $( Cause::$variant => concat!($($doc),+).trim_ascii(), )+ }
+            }
 
             /// The exit status of a process that ends for this cause (docs/exit-codes.md).
             pub fn exit_code(self) -> u8 { match self { $( Cause::$variant => $exit, )+ } }
@@ -81,9 +83,9 @@ causes! {
     /// A captured table was changed by a statement, not by rows.
     StatementEvent = "statement-event", 7, "set binlog_format=ROW for every session that writes";
     /// A table's rows contradict its schema, or its schema cannot be known.
-    SchemaMismatch = "schema-mismatch", 7, "set binlog_row_metadata=FULL on the source, or restart from a proven position";
+    SchemaMismatch = "schema-mismatch", 7, "set binlog_row_metadata=FULL, or restart from a proven position";
     /// A statement changed a captured table's definition, and column names are not in the binlog.
-    SchemaChanged = "schema-changed", 7, "set binlog_row_metadata=FULL on the source, or set a position after the statement";
+    SchemaChanged = "schema-changed", 7, "set binlog_row_metadata=FULL, or set a position after the statement";
     /// A captured table has no primary key.
     NoPrimaryKey = "no-primary-key", 2, "add a primary key, name key columns, or leave the table out";
     /// A row arrives without all its columns.

@@ -72,7 +72,12 @@ impl Rng {
 /// Capped exponential backoff with full jitter: the wait before attempt `attempt` (0 = first retry).
 ///
 /// Never zero, so that no loop that uses it is a busy loop.
-pub fn backoff(attempt: u32, base: std::time::Duration, cap: std::time::Duration, rng: &mut Rng) -> std::time::Duration {
+pub fn backoff(
+    attempt: u32,
+    base: std::time::Duration,
+    cap: std::time::Duration,
+    rng: &mut Rng,
+) -> std::time::Duration {
     let ceiling = base.saturating_mul(1u32 << attempt.min(16)).min(cap).max(std::time::Duration::from_millis(2));
     let half = ceiling / 2;
     half + std::time::Duration::from_micros(rng.below(half.as_micros() as u64 + 1))

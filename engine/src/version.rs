@@ -22,9 +22,8 @@ pub struct Version(u64);
 impl Version {
     /// Packs the parts; `None` if one is out of its range.
     pub fn new(rank: u8, epoch: u16, offset: u64) -> Option<Self> {
-        (rank <= MAX_RANK && epoch <= MAX_EPOCH && offset <= MAX_OFFSET).then(|| {
-            Self((u64::from(rank) << (EPOCH_BITS + OFFSET_BITS)) | (u64::from(epoch) << OFFSET_BITS) | offset)
-        })
+        (rank <= MAX_RANK && epoch <= MAX_EPOCH && offset <= MAX_OFFSET)
+            .then(|| Self((u64::from(rank) << (EPOCH_BITS + OFFSET_BITS)) | (u64::from(epoch) << OFFSET_BITS) | offset))
     }
 
     /// From the number an index reports; `None` if it is not one of ours (negative).

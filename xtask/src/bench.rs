@@ -22,7 +22,8 @@ pub fn run(what: What) -> Result<bool> {
     prerequisites::check_quietly()?;
     match what {
         What::Pipeline { arguments } => {
-            let built = command::run_quietly(command::cargo().args(["build", "--quiet", "-p", "towpath", "--bin", "towpath"]))?;
+            let built =
+                command::run_quietly(command::cargo().args(["build", "--quiet", "-p", "towpath", "--bin", "towpath"]))?;
             let bench = ["run", "--quiet", "-p", "towpath-stack", "--bin", "towpath-stack", "--", "bench", "pipeline"];
             Ok(built && command::run_quietly(command::cargo().args(bench).args(arguments))?)
         }

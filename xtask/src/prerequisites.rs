@@ -16,7 +16,11 @@ const NEEDS: &[Need] = &[
     Need { what: "a C++ compiler", present: || answers("c++", &["--version"]), package: "g++" },
     Need { what: "make", present: || answers("make", &["--version"]), package: "make" },
     Need { what: "pkg-config", present: || answers("pkg-config", &["--version"]), package: "pkg-config" },
-    Need { what: "OpenSSL's headers", present: || answers("pkg-config", &["--exists", "openssl"]), package: "libssl-dev" },
+    Need {
+        what: "OpenSSL's headers",
+        present: || answers("pkg-config", &["--exists", "openssl"]),
+        package: "libssl-dev",
+    },
     Need { what: "zlib's headers", present: || answers("pkg-config", &["--exists", "zlib"]), package: "zlib1g-dev" },
     Need { what: "Java 17 or newer", present: || answers("java", &["-version"]), package: "openjdk-17-jdk-headless" },
     Need { what: "Maven", present: || answers("mvn", &["-v"]), package: "maven" },
@@ -60,7 +64,8 @@ pub fn check_quietly() -> Result<()> {
 }
 
 fn answers(program: &str, arguments: &[&str]) -> bool {
-    let quiet = Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let quiet =
+        Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     quiet.is_ok_and(|status| status.success())
 }
 

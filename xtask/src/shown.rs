@@ -50,7 +50,8 @@ fn promised() -> Result<Vec<(String, String)>> {
     documents[1..].sort();
     let mut found = Vec::new();
     for document in documents {
-        let text = std::fs::read_to_string(root().join(&document)).with_context(|| format!("cannot read {document}"))?;
+        let text =
+            std::fs::read_to_string(root().join(&document)).with_context(|| format!("cannot read {document}"))?;
         found.extend(lines(&text).into_iter().map(|line| (document.clone(), line)));
     }
     Ok(found)

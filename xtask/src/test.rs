@@ -141,7 +141,11 @@ fn build() -> Result<bool> {
 }
 
 fn stack(arguments: &[&str]) -> Result<bool> {
-    command::run(command::cargo().args(["run", "--quiet", "-p", "towpath-stack", "--bin", "towpath-stack", "--"]).args(arguments))
+    command::run(
+        command::cargo()
+            .args(["run", "--quiet", "-p", "towpath-stack", "--bin", "towpath-stack", "--"])
+            .args(arguments),
+    )
 }
 
 fn run_tier(tier: Tier) -> Result<(bool, Counts)> {

@@ -9,7 +9,8 @@ use crate::command::root;
 const MAX_LINES: usize = 600;
 const MAX_COLUMNS: usize = 120;
 /// Words that say that something is unfinished. Split, so that this file does not contain them.
-const BANNED: &[&str] = &[concat!("FIX", "ME"), concat!("XX", "X"), concat!("HA", "CK"), concat!("TO", "DO"), concat!("#[ig", "nore")];
+const BANNED: &[&str] =
+    &[concat!("FIX", "ME"), concat!("XX", "X"), concat!("HA", "CK"), concat!("TO", "DO"), concat!("#[ig", "nore")];
 
 /// Prints every breach; `Ok(true)` if there is none.
 pub fn run() -> Result<bool> {
@@ -26,11 +27,71 @@ pub fn run() -> Result<bool> {
             _ => {}
         }
     }
+    manifests(&mut breaches)?;
     for breach in &breaches {
         println!("{breach}");
     }
     println!("tidy: {files} files, {} breaches", breaches.len());
     Ok(breaches.is_empty() && files > 0)
+}
+
+/// Arrows that must not exist: (package folder, sections that count, dependencies that must be absent).
+const FORBIDDEN: &[(&str, &[&str], &[&str])] = &[
+    // The engine knows no client library and nothing of the packages above it.
+    (
+        "engine",
+        &["dependencies", "dev-dependencies"],
+        &["towpath-", "mysql_async", "rdkafka", "elasticsearch", "zookeeper", "reqwest", "axum"],
+    ),
+    // Models and demo link no C library, so that the embedded demo needs nothing but Rust.
+    (
+        "sim/models",
+        &["dependencies"],
+        &["towpath-connectors", "towpath-stack", "mysql_async", "rdkafka", "openssl", "reqwest"],
+    ),
+    (
+        "scenarios",
+        &["dependencies"],
+        &["towpath-connectors", "towpath-stack", "towpath-models", "mysql_async", "rdkafka"],
+    ),
+    (
+        "demo",
+        &["dependencies"],
+        &["towpath-connectors", "towpath-stack", "mysql_async", "rdkafka", "openssl", "reqwest"],
+    ),
+    // The production binary contains no model and no fault.
+    (
+        ".",
+        &["dependencies"],
+        &["towpath-models", "towpath-scenarios", "towpath-stack", "mysql_async", "rdkafka", "zookeeper"],
+    ),
+];
+
+fn manifests(breaches: &mut Vec<String>) -> Result<()> {
+    for (folder, sections, absent) in FORBIDDEN {
+        let name = format!("{folder}/Cargo.toml");
+        let text = std::fs::read_to_string(root().join(&name)).with_context(|| format!("cannot read {name}"))?;
+        for dependency in dependencies(&text, sections) {
+            if let Some(word) = absent.iter().find(|word| dependency.starts_with(**word)) {
+                breaches.push(format!("{name}: depends on {dependency}; ARCHITECTURE.md forbids {word}* there"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The names in the given dependency sections of a manifest.
+fn dependencies<'a>(manifest: &'a str, sections: &[&str]) -> Vec<&'a str> {
+    let mut inside = false;
+    let mut names = Vec::new();
+    for line in manifest.lines() {
+        if let Some(section) = line.strip_prefix('[') {
+            inside = sections.contains(&section.trim_end_matches(']'));
+        } else if inside && !line.starts_with('#') && line.contains('=') {
+            names.push(line.split(['.', ' ', '=']).next().unwrap_or_default());
+        }
+    }
+    names
 }
 
 fn rust(name: &str, text: &str, breaches: &mut Vec<String>) {
@@ -89,6 +150,13 @@ mod tests {
         let mut breaches = Vec::new();
         rust("a.rs", &format!("fn main() {{}}\n// {}\n{}\n", BANNED[0], "x".repeat(130)), &mut breaches);
         assert_eq!(breaches.len(), 3, "{breaches:?}");
+    }
+
+    #[test]
+    fn dependencies_are_read_by_section() {
+        let manifest = "[dependencies]\nserde = \"1\"\ntokio.workspace = true\n[dev-dependencies]\nproptest = \"1\"\n";
+        assert_eq!(dependencies(manifest, &["dependencies"]), ["serde", "tokio"]);
+        assert_eq!(dependencies(manifest, &["dev-dependencies"]), ["proptest"]);
     }
 
     #[test]

@@ -58,7 +58,8 @@ pub trait Coordinator: Send + Sync {
     /// The session's state, as last heard.
     fn session(&self) -> watch::Receiver<SessionState>;
 
-    /// Makes the candidate node. `id` is unique to this candidacy: after an unknown outcome the implementation looks for
+    /// Makes the candidate node. `id` is unique to this candidacy: after an unknown outcome the implementation looks
+    /// for
     /// it among the children instead of creating a second one.
     async fn join(&self, id: &str) -> Result<Candidate, CoordinatorError>;
 
@@ -76,7 +77,8 @@ pub trait Coordinator: Send + Sync {
     async fn read(&self, node: &str) -> Result<Option<(Vec<u8>, NodeVersion)>, CoordinatorError>;
 
     /// Writes the nodes in one transaction, each guarded by its expected version (`None` = must not exist yet), and all
-    /// guarded by the existence of `candidate`'s node (`None` only for tools, with no leader). Returns the new versions.
+    /// guarded by the existence of `candidate`'s node (`None` only for tools, with no leader). Returns the new
+    /// versions.
     async fn write(
         &self,
         candidate: Option<&Candidate>,

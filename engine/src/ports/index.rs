@@ -5,7 +5,8 @@ use bytes::Bytes;
 
 use crate::version::Version;
 
-/// One versioned operation of a bulk request (`version_type=external_gte`: lower is refused with 409, equal overwrites).
+/// One versioned operation of a bulk request (`version_type=external_gte`: lower is refused with 409, equal
+/// overwrites).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BulkOp {
     /// The concrete index or an alias with one write index.
@@ -111,7 +112,8 @@ pub trait SearchIndex: Send + Sync {
     /// Makes all acknowledged writes searchable.
     async fn refresh(&self, index: &str) -> Result<(), IndexError>;
 
-    /// A page of documents that the query matches, through an index or alias, as (id, source), ordered by id after `after`.
+    /// A page of documents that the query matches, through an index or alias, as (id, source), ordered by id after
+    /// `after`.
     /// For checks and tools, not for the hot path.
     async fn scan(
         &self,

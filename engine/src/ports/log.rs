@@ -90,7 +90,8 @@ pub trait EventLog: Send + Sync {
     /// Creates the topic if it is absent, with `partitions` partitions; succeeds if it exists, whatever its count.
     async fn ensure_topic(&self, name: &str, partitions: u32) -> Result<TopicInfo, LogError>;
 
-    /// Opens a producer to `topic`. `Transactional` does InitProducerId under `transactional_id` and so fences older ones.
+    /// Opens a producer to `topic`. `Transactional` does InitProducerId under `transactional_id` and so fences older
+    /// ones.
     async fn producer(
         &self,
         topic: &str,
@@ -101,7 +102,8 @@ pub trait EventLog: Send + Sync {
     /// Joins consumer group `group` on `topic` (cooperative rebalance, read_committed, no auto-commit, no auto-reset).
     async fn consumer(&self, topic: &str, group: &str) -> Result<Box<dyn LogConsumer>, LogError>;
 
-    /// Reads one partition from `from` (or the first kept offset if lower) without a group, read_committed, at most `max`
+    /// Reads one partition from `from` (or the first kept offset if lower) without a group, read_committed: at most
+    /// `max`
     /// records below `to`; for looking at the tail. The second value is the next offset to read: it reaches `to` when
     /// only markers or aborted records are left before it.
     async fn read(
