@@ -109,8 +109,8 @@ pub struct DeployerConfig {
     pub heartbeat: Duration,
     /// Silence of the source beyond this is a dead connection. More than twice `heartbeat`.
     pub read_deadline: Duration,
-    /// The coordinator's session timeout, as its connector is configured: while disconnected, everything in flight is
-    /// thrown away after half of it.
+    /// The coordinator's session timeout, as its connector is configured. Once disconnected, everything in flight is
+    /// thrown away after a sixth of it: a client notices silence after two thirds, so all ends before an expiry.
     pub session_timeout: Duration,
     /// First and longest wait between two attempts at a service that is unavailable.
     pub backoff: (Duration, Duration),
