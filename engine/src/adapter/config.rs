@@ -294,7 +294,10 @@ pub fn parse_time_zone(text: &str) -> Result<TimeZone, Stop> {
         return Ok(TimeZone::fixed(offset));
     }
     TimeZone::get(text).map_err(|_| {
-        Stop::new(Cause::Config, format!("time_zone: \"{text}\" is neither a zone's IANA name nor an offset like +08:00"))
+        Stop::new(
+            Cause::Config,
+            format!("time_zone: \"{text}\" is neither a zone's IANA name nor an offset like +08:00"),
+        )
     })
 }
 
@@ -322,7 +325,8 @@ pub fn validate(config: &AdapterConfig) -> Result<(), Stop> {
         if sink.name.is_empty() || !names.insert(sink.name.as_str()) {
             return fail(format!("{at}: a sink needs a name of its own"));
         }
-        if sink.index.is_empty() || sink.index != sink.index.to_lowercase() || sink.index.contains([' ', ',', '*', '/']) {
+        if sink.index.is_empty() || sink.index != sink.index.to_lowercase() || sink.index.contains([' ', ',', '*', '/'])
+        {
             return fail(format!("{at}: index = \"{}\" is not a name Elasticsearch accepts (lower case)", sink.index));
         }
         if sink.sources.is_empty() {

@@ -3,8 +3,14 @@
 //! State machines without I/O, and a thin shell over the ports [`EventLog`] and [`SearchIndex`] that moves their effects.
 //! Must not know ZooKeeper or MySQL: what it needs of the pipeline's state comes through [`EpochView`].
 
+pub mod condition;
 pub mod config;
+pub mod document;
+pub mod shape;
 pub mod status;
+#[cfg(test)]
+mod testing;
+pub mod value;
 
 use async_trait::async_trait;
 use std::collections::BTreeMap;
