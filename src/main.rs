@@ -1,3 +1,7 @@
-//! Skeleton.
+//! The process: hands its arguments to the library and ends with the exit status it names (docs/exit-codes.md).
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    towpath::cli::main()
+}

@@ -1,0 +1,192 @@
+//! The command line: one tree of commands, parsed here and carried out in `commands`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::commands;
+use crate::exit::{self, Failure};
+
+/// MySQL row changes through Kafka into Elasticsearch: highly available, lossless, near the speed of the binlog.
+#[derive(Debug, Parser)]
+#[command(name = "towpath", version, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "Exit statuses: docs/exit-codes.md. Configuration: docs/configuration.md.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the pipelines of a configuration until a signal or a named cause ends them
+    Run(RunArgs),
+    /// Explain what `run` would do, and what is missing for it: settings, GRANTs, topics, indices, conditions
+    Check(CheckArgs),
+    /// Show or set the position from which a pipeline goes on
+    #[command(subcommand)]
+    Position(PositionCommand),
+}
+
+/// Where the configuration is.
+#[derive(Debug, Clone, Args)]
+pub struct ConfigArgs {
+    /// The configuration (TOML)
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// Which half of the pipelines a process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// Binlog to Kafka: one of all deployers leads, the others stand by
+    Deployer,
+    /// Kafka to Elasticsearch: the partitions are shared by all adapters
+    Adapter,
+    /// Both
+    All,
+}
+
+/// `towpath run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Which half of the pipelines to run
+    #[arg(long, value_enum, default_value = "all")]
+    pub role: Role,
+    /// Only this pipeline (may be given several times)
+    #[arg(long = "pipeline", value_name = "NAME")]
+    pub pipelines: Vec<String>,
+    /// Go on although a repair is pending; it stays pending, and documents may be stale until it is done
+    #[arg(long)]
+    pub unrepaired: bool,
+}
+
+/// `towpath check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Look at the file alone, without asking any service
+    #[arg(long)]
+    pub offline: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `towpath position …`.
+#[derive(Debug, Subcommand)]
+pub enum PositionCommand {
+    /// Print the state of pipelines: epoch, checkpoint, pending repairs
+    Show(ShowArgs),
+    /// Set where a pipeline goes on. Raises the epoch, so that what is read again wins; asks for a repair
+    Set(SetArgs),
+}
+
+/// `towpath position show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Only this pipeline
+    #[arg(long, value_name = "NAME")]
+    pub pipeline: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `towpath position set`.
+#[derive(Debug, Args)]
+pub struct SetArgs {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// The pipeline; may be left out if the configuration has one
+    #[arg(long, value_name = "NAME")]
+    pub pipeline: Option<String>,
+    /// Where to go on.
+    #[command(flatten)]
+    pub target: Target,
+    /// Say what would be written, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Write although a deployer leads now, or the source never had the position
+    #[arg(long)]
+    pub force: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where `position set` goes to.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub struct Target {
+    /// Go on with all transactions that are not in this set
+    #[arg(long, value_name = "SET")]
+    pub gtid: Option<String>,
+    /// Go on at this event
+    #[arg(long, value_name = "FILE:POSITION")]
+    pub file: Option<String>,
+    /// Take the state that was kept before the last one
+    #[arg(long)]
+    pub previous: bool,
+}
+
+/// Parses the arguments, carries the command out, prints a failure, gives the exit status.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing is left to do if even the message cannot be printed.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::OK });
+        }
+    };
+    let json = cli.json();
+    match commands::carry_out(cli.command) {
+        Ok(()) => ExitCode::from(exit::OK),
+        Err(failure) => {
+            show(&failure, json);
+            ExitCode::from(failure.status())
+        }
+    }
+}
+
+impl Cli {
+    fn json(&self) -> bool {
+        match &self.command {
+            Command::Run(_) => false,
+            Command::Check(args) => args.json,
+            Command::Position(PositionCommand::Show(args)) => args.json,
+            Command::Position(PositionCommand::Set(args)) => args.json,
+        }
+    }
+}
+
+fn show(failure: &Failure, json: bool) {
+    match failure.json().filter(|_| json) {
+        Some(value) => println!("{value}"),
+        None if matches!(failure, Failure::Reported(_)) => {}
+        None => eprintln!("{failure}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_tree_of_commands_is_sound() {
+        Cli::command().debug_assert();
+    }
+}
