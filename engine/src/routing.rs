@@ -1,1 +1,91 @@
-//! Routing keys to partitions.
+//! Which partition a row goes to: Canal's hash, so that a topic that comes from Canal keeps its order.
+//!
+//! The hash is taken from the text Canal would write, whatever the records' rendering. Must not know records.
+
+use serde::{Deserialize, Serialize};
+
+/// How rows find their partition. The hash is Canal's in each case.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PartitionBy {
+    /// By the primary key's columns.
+    PrimaryKey,
+    /// By these columns, which every captured table must have.
+    Columns(Vec<String>),
+    /// All rows of a table go to one partition.
+    Table,
+}
+
+/// Routing of a pipeline: what to hash, and into how many partitions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Router {
+    /// What is hashed.
+    pub by: PartitionBy,
+    /// How many partitions; 0 is taken as 1.
+    pub partitions: u32,
+    /// Row hashes begin with the database's hash (Canal's `canal.mq.database.hash`, true by default).
+    pub database_hash: bool,
+}
+
+impl Router {
+    /// Canal's defaults.
+    pub fn new(by: PartitionBy, partitions: u32) -> Self {
+        Self { by, partitions, database_hash: true }
+    }
+}
+
+/// Java's `String.hashCode` of UTF-8 text: over UTF-16 code units. Bytes that are not UTF-8 count as U+FFFD, as they do
+/// in Java after decoding.
+pub fn java_hash(text: &[u8]) -> i32 {
+    if text.is_ascii() {
+        return latin1_hash(text);
+    }
+    let step = |hash: i32, unit: u16| hash.wrapping_mul(31).wrapping_add(i32::from(unit));
+    String::from_utf8_lossy(text).encode_utf16().fold(0, step)
+}
+
+/// Java's `String.hashCode` of bytes taken as ISO-8859-1, which is how Canal decodes binary columns.
+pub fn latin1_hash(bytes: &[u8]) -> i32 {
+    bytes.iter().fold(0i32, |hash, &byte| hash.wrapping_mul(31).wrapping_add(i32::from(byte)))
+}
+
+/// Canal's way from a hash to a partition: `|(|hash| mod n)|`, where `|MIN|` stays `MIN` in Java.
+pub fn partition_of(hash: i32, partitions: u32) -> u32 {
+    match i32::try_from(partitions) {
+        Ok(count) if count > 0 => (hash.wrapping_abs() % count).unsigned_abs(),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_are_javas() {
+        // Computed with `"…".hashCode()` in Java.
+        for (text, hash) in [
+            ("", 0),
+            ("a", 97),
+            ("1", 49),
+            ("hello world", 1_794_106_052),
+            ("polygenelubricants", i32::MIN),
+            ("é", 233),
+            ("中文", 646_394),
+            ("😀", 1_772_899),
+        ] {
+            assert_eq!(java_hash(text.as_bytes()), hash, "{text}");
+        }
+        assert_eq!(java_hash(b"\xff"), 0xfffd);
+        assert_eq!(latin1_hash(b"\xff"), 0xff);
+    }
+
+    #[test]
+    fn partitions_are_canals_even_for_the_lowest_hash() {
+        assert_eq!(partition_of(i32::MIN, 3), 2); // |MIN| is MIN, MIN mod 3 is -2
+        assert_eq!(partition_of(-7, 3), 1);
+        assert_eq!(partition_of(7, 3), 1);
+        assert_eq!(partition_of(7, 1), 0);
+        assert_eq!(partition_of(7, 0), 0);
+    }
+}

@@ -1,1 +1,26 @@
-//! Owned by a helper; see ARCHITECTURE.md.
+//! Binlog decoding: raw event bytes in, transactions' marks and rows out, values read in place.
+//!
+//! [`Decoder::decode`] takes one event; [`RowsEvent`] splits its rows into [`Field`]s; [`text`] writes a field as a
+//! record wants it. Must not know connections, positions of a pipeline, or records.
+
+mod decimal;
+mod decoder;
+mod escape;
+mod event;
+mod gtid;
+mod header;
+mod json;
+mod metadata;
+mod number;
+mod read;
+mod resolve;
+mod rows;
+mod table_map;
+mod temporal;
+pub mod text;
+
+pub use decoder::{Decoder, Filter};
+pub use event::{Event, FormatDescription, Query, QueryKind, TableMapEvent};
+pub use gtid::{Gtid, MariaDbGtid, PreviousGtids, SourceIntervals, format_uuid};
+pub use header::{EventHeader, EventType, FLAG_ARTIFICIAL, FLAG_IGNORABLE, HEADER_LEN, counts};
+pub use rows::{Field, Row, RowImage, RowsEvent, RowsKind};

@@ -8,8 +8,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::cause::{Cause, Stop};
+pub use crate::format::RecordMode;
 use crate::gtid::GtidSet;
 use crate::position::FilePosition;
+pub use crate::routing::PartitionBy;
 
 /// Where the very first start begins. Never used again once a state exists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,8 +111,8 @@ pub struct DeployerConfig {
     pub heartbeat: Duration,
     /// Silence of the source beyond this is a dead connection. More than twice `heartbeat`.
     pub read_deadline: Duration,
-    /// The coordinator's session timeout, as its connector is configured: while disconnected, everything in flight is
-    /// thrown away after half of it.
+    /// The coordinator's session timeout, as its connector is configured. Once disconnected, everything in flight is
+    /// thrown away after a sixth of it: a client notices silence after two thirds, so all ends before an expiry.
     pub session_timeout: Duration,
     /// First and longest wait between two attempts at a service that is unavailable.
     pub backoff: (Duration, Duration),
@@ -176,28 +178,6 @@ impl DeployerConfig {
     pub fn transactional_id(&self) -> String {
         format!("towpath.{}.{}", self.pipeline, self.topic)
     }
-}
-
-/// How rows find their partition. The hash is Canal's in each case.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PartitionBy {
-    /// By the primary key's columns.
-    PrimaryKey,
-    /// By these columns, which every captured table must have.
-    Columns(Vec<String>),
-    /// All rows of a table go to one partition.
-    Table,
-}
-
-/// What one record holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RecordMode {
-    /// The rows of one binlog event that go to one partition.
-    Event,
-    /// One row, keyed by its primary key.
-    Row,
 }
 
 /// Which tables are captured. Names are compared exactly (MySQL's names are case-sensitive on most servers).

@@ -3,7 +3,9 @@
 //! Cores without I/O, with a thin shell around the ports. Must not know a client library.
 
 pub mod config;
+pub mod election;
 pub mod status;
+pub mod window;
 
 use std::sync::Arc;
 use tokio::sync::watch;

@@ -2,6 +2,9 @@
 //!
 //! Must not know how a definition was found (row metadata, information_schema, a statement).
 
+pub mod charset;
+mod sql;
+
 use serde::{Deserialize, Serialize};
 
 /// A table at some point of the binlog.
@@ -119,4 +122,22 @@ pub enum ColumnType {
     Geometry,
     /// VECTOR.
     Vector,
+    /// TIME as stored before MySQL 5.6: no fraction, other bytes. Only rows tell; definitions say [`Self::Time`].
+    OldTime,
+    /// DATETIME as stored before MySQL 5.6. Only rows tell; definitions say [`Self::DateTime`].
+    OldDateTime,
+    /// TIMESTAMP as stored before MySQL 5.6. Only rows tell; definitions say [`Self::Timestamp`].
+    OldTimestamp,
+}
+
+impl ColumnType {
+    /// Whether `self` is how servers before MySQL 5.6 stored the type that a definition calls `known`.
+    pub fn is_old_form_of(&self, known: &ColumnType) -> bool {
+        matches!(
+            (self, known),
+            (ColumnType::OldTime, ColumnType::Time { fsp: 0 })
+                | (ColumnType::OldDateTime, ColumnType::DateTime { fsp: 0 })
+                | (ColumnType::OldTimestamp, ColumnType::Timestamp { fsp: 0 })
+        )
+    }
 }

@@ -1,0 +1,359 @@
+//! The decoder: one raw event in, what it says out; keeps what later events need (table maps, known schemas).
+//!
+//! Must not know the pipeline: it neither skips what it cannot decode nor decides what to do about it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::event::{Event, FormatDescription, Query, TableMapEvent};
+use super::gtid;
+use super::header::{EventHeader, EventType, FLAG_IGNORABLE, HEADER_LEN};
+use super::read::{Read, Reader};
+use super::resolve::resolve;
+use super::rows::{self, RowsEvent, RowsKind};
+use super::table_map::{self, MapError, TableMap};
+use crate::cause::{Cause, Stop};
+use crate::schema::TableSchema;
+
+/// Which tables are captured: `(database, table)`.
+pub type Filter = Box<dyn Fn(&str, &str) -> bool + Send + Sync>;
+
+/// Table maps kept at most for use again; a statement has one a table, so this is far above what is live.
+const MAX_TABLE_MAPS: usize = 4096;
+
+/// Decodes the events of one stream, in order.
+pub struct Decoder {
+    filter: Filter,
+    schemas: BTreeMap<(String, String), TableSchema>,
+    maps: BTreeMap<u64, CachedMap>,
+    /// Counts statements: a table map is valid in the one that brought it.
+    statement: u64,
+}
+
+/// A table map, the statement it is valid in, and what the filter said.
+struct CachedMap {
+    statement: u64,
+    map: MapState,
+}
+
+enum MapState {
+    Captured(Arc<TableMap>),
+    /// Not captured: the body, to recognise it without asking the filter again.
+    Filtered(Box<[u8]>),
+}
+
+impl MapState {
+    fn body(&self) -> &[u8] {
+        match self {
+            MapState::Captured(map) => &map.body,
+            MapState::Filtered(body) => body,
+        }
+    }
+}
+
+impl std::fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Decoder")
+            .field("schemas", &self.schemas.len())
+            .field("table_maps", &self.maps.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Decoder {
+    /// A decoder at the start of a stream. Rows of tables that `filter` does not accept are not looked into.
+    pub fn new(filter: impl Fn(&str, &str) -> bool + Send + Sync + 'static) -> Self {
+        Self { filter: Box::new(filter), schemas: BTreeMap::new(), maps: BTreeMap::new(), statement: 0 }
+    }
+
+    /// Replaces the known schemas, for tables whose columns the binlog does not name. The caller answers for their
+    /// being those at the events to come; a table map that contradicts one stops with `schema-mismatch`.
+    pub fn set_schemas(&mut self, schemas: impl IntoIterator<Item = TableSchema>) {
+        self.schemas = schemas.into_iter().map(|s| ((s.database.clone(), s.table.clone()), s)).collect();
+        self.maps.clear();
+    }
+
+    /// Decodes one event: 19 bytes of header and the body without checksum. Events must come in the stream's order,
+    /// from the start of a transaction on.
+    ///
+    /// # Errors
+    /// `corrupt` if the bytes contradict themselves, `undecoded` and `unknown-event` for what is not decoded,
+    /// `incident` for the server's own report of loss, `schema-mismatch` for rows of a captured table whose columns
+    /// are not known.
+    pub fn decode<'a>(&mut self, raw: &'a [u8]) -> Result<Event<'a>, Stop> {
+        let header = EventHeader::parse(raw)?;
+        let body = &raw[HEADER_LEN..];
+        let place = |stop: Stop| at_place(stop, &header);
+        let read = |result: Read<Event<'a>>| result.map_err(|bad| place(corrupt(bad, header.event_type)));
+        match header.event_type {
+            EventType::WRITE_ROWS => self.rows(&header, body, RowsKind::Insert, true),
+            EventType::UPDATE_ROWS => self.rows(&header, body, RowsKind::Update, true),
+            EventType::DELETE_ROWS => self.rows(&header, body, RowsKind::Delete, true),
+            EventType::WRITE_ROWS_V1 => self.rows(&header, body, RowsKind::Insert, false),
+            EventType::UPDATE_ROWS_V1 => self.rows(&header, body, RowsKind::Update, false),
+            EventType::DELETE_ROWS_V1 => self.rows(&header, body, RowsKind::Delete, false),
+            EventType::TABLE_MAP => self.table_map(&header, body),
+            EventType::QUERY => read(parse_query(body, 0)).and_then(|event| refuse_xa(event).map_err(place)),
+            EventType::EXECUTE_LOAD_QUERY => read(parse_query(body, LOAD_QUERY_EXTRA)),
+            EventType::XID => read(Reader::new(body).u64("a transaction id of 8 bytes").map(Event::Xid)),
+            EventType::GTID => read(gtid::parse_gtid(body).map(Event::Gtid)),
+            EventType::ANONYMOUS_GTID => read(gtid::parse_gtid(body).map(Event::AnonymousGtid)),
+            EventType::PREVIOUS_GTIDS => read(gtid::parse_previous_gtids(body).map(Event::PreviousGtids)),
+            EventType::MARIADB_GTID => self.mariadb_gtid(&header, body),
+            EventType::MARIADB_GTID_LIST => read(gtid::parse_mariadb_gtid_list(body).map(Event::MariaDbGtidList)),
+            EventType::ROTATE => {
+                self.maps.clear();
+                read(parse_rotate(body))
+            }
+            EventType::FORMAT_DESCRIPTION => {
+                self.maps.clear();
+                read(parse_format(body))
+            }
+            EventType::ROWS_QUERY => read(parse_rows_query(body, 1)),
+            EventType::MARIADB_ANNOTATE_ROWS => read(parse_rows_query(body, 0)),
+            EventType::HEARTBEAT => read(parse_heartbeat(body, header.log_pos)),
+            EventType::HEARTBEAT_V2 => read(parse_heartbeat_v2(body)),
+            EventType::STOP => Ok(Event::Stop),
+            other => without_rows(other, &header, body).map_err(place),
+        }
+    }
+
+    fn table_map<'a>(&mut self, header: &EventHeader, body: &'a [u8]) -> Result<Event<'a>, Stop> {
+        let stop = |bad| at_place(corrupt(bad, header.event_type), header);
+        let mut reader = Reader::new(body);
+        let table_id = reader.uint(6, "a table id of 6 bytes").map_err(stop)?;
+        let content = Reader::rest(&mut { reader });
+        let head = table_map::parse_head(&mut reader).map_err(stop)?;
+        let event = |captured| {
+            Ok(Event::TableMap(TableMapEvent { table_id, database: head.database, table: head.table, captured }))
+        };
+        if let Some(CachedMap { statement, map }) = self.maps.get_mut(&table_id)
+            && *map.body() == *content
+        {
+            *statement = self.statement;
+            return event(matches!(map, MapState::Captured(_)));
+        }
+        let captured = (self.filter)(head.database, head.table);
+        let map = if captured {
+            let known = self.schemas.get(&(head.database.to_owned(), head.table.to_owned()));
+            let mut map = table_map::parse_columns(&mut reader, &head, content).map_err(|error| match error {
+                MapError::Bad(bad) => stop(bad),
+                MapError::Type(kind, index) => {
+                    let (database, table) = (head.database, head.table);
+                    at_place(undecoded_type(kind, index, database, table), header)
+                }
+            })?;
+            map.schema = Some(resolve(&map, known).map(Arc::new));
+            MapState::Captured(Arc::new(map))
+        } else {
+            MapState::Filtered(content.into())
+        };
+        let statement = self.statement;
+        if self.maps.len() >= MAX_TABLE_MAPS {
+            self.maps.retain(|_, cached| cached.statement == statement);
+        }
+        self.maps.insert(table_id, CachedMap { statement, map });
+        event(captured)
+    }
+
+    fn rows<'a>(
+        &mut self,
+        header: &EventHeader,
+        body: &'a [u8],
+        kind: RowsKind,
+        version_2: bool,
+    ) -> Result<Event<'a>, Stop> {
+        let stop = |bad| at_place(corrupt(bad, header.event_type), header);
+        let mut reader = Reader::new(body);
+        let head = rows::parse_head(&mut reader).map_err(stop)?;
+        let live = self.maps.get(&head.table_id).filter(|cached| cached.statement == self.statement);
+        let found = live.map(|cached| match &cached.map {
+            MapState::Captured(map) => Some(Arc::clone(map)),
+            MapState::Filtered(_) => None,
+        });
+        if head.end_of_statement {
+            // Table ids lose their meaning; the maps stay to be recognised when the same bytes come again.
+            self.statement += 1;
+        }
+        let Some(map) = found else {
+            // The server ends a statement whose last rows it left out by an event with an id no table has.
+            if head.end_of_statement && matches!(head.table_id, 0x00ff_ffff | 0xffff_ffff_ffff) {
+                return Ok(Event::Ignored(header.event_type));
+            }
+            return Err(stop(super::read::Bad { offset: 0, expected: "the id of a table mapped before in this statement" }));
+        };
+        let Some(map) = map else { return Ok(Event::FilteredRows { kind }) };
+        let schema = match &map.schema {
+            Some(Ok(schema)) => Arc::clone(schema),
+            Some(Err(error)) => return Err(at_place(error.clone(), header)),
+            None => return Err(Stop::new(Cause::Internal, "a captured table map without a schema")),
+        };
+        let event = RowsEvent::parse(reader, (kind, version_2), head.end_of_statement, (map, schema)).map_err(stop)?;
+        Ok(Event::Rows(event))
+    }
+
+    fn mariadb_gtid<'a>(&mut self, header: &EventHeader, body: &'a [u8]) -> Result<Event<'a>, Stop> {
+        let gtid = gtid::parse_mariadb_gtid(body, header.server_id)
+            .map_err(|bad| at_place(corrupt(bad, header.event_type), header))?;
+        if gtid.flags & (gtid::MariaDbGtid::PREPARED_XA | gtid::MariaDbGtid::COMPLETED_XA) != 0 {
+            return Err(at_place(undecoded("an XA transaction", "end XA transactions on the source"), header));
+        }
+        Ok(Event::MariaDbGtid(gtid))
+    }
+}
+
+/// Bytes of an EXECUTE_LOAD_QUERY's head beyond a query's: file id, two offsets, how to treat duplicates.
+const LOAD_QUERY_EXTRA: usize = 13;
+
+fn corrupt(bad: super::read::Bad, event_type: EventType) -> Stop {
+    bad.in_event(&format!("a {event_type} event"), HEADER_LEN)
+}
+
+fn at_place(stop: Stop, header: &EventHeader) -> Stop {
+    Stop::new(stop.cause, format!("{} (event that ends at position {})", stop.detail, header.log_pos))
+}
+
+fn undecoded(what: &str, remedy: &str) -> Stop {
+    Stop::new(Cause::Undecoded, format!("{what} is not decoded yet; {remedy}"))
+}
+
+fn undecoded_type(kind: u8, index: usize, database: &str, table: &str) -> Stop {
+    let what = match kind {
+        table_map::wire::DECIMAL => "DECIMAL as MySQL 4 stored it".to_owned(),
+        table_map::wire::MARIADB_BLOB_COMPRESSED | table_map::wire::MARIADB_VARCHAR_COMPRESSED => {
+            "a COMPRESSED column of MariaDB".to_owned()
+        }
+        other => format!("the column type {other}"),
+    };
+    let column = index + 1;
+    undecoded(
+        &format!("{what} (column {column} of `{database}`.`{table}`)"),
+        "rebuild the column with another type, or leave the table out of `tables`",
+    )
+}
+
+fn parse_query<'a>(body: &'a [u8], extra: usize) -> Read<Event<'a>> {
+    let mut reader = Reader::new(body);
+    reader.u32("a thread id of 4 bytes")?;
+    let execution_s = reader.u32("an execution time of 4 bytes")?;
+    let database_len = reader.u8("a database name's length")?;
+    let error = reader.u16("an error code of 2 bytes")?;
+    let status_len = reader.u16("a length of status variables")?;
+    reader.take(extra, "the head of a load query")?;
+    reader.take(usize::from(status_len), "status variables")?;
+    let database = reader.str(usize::from(database_len), "a database name")?;
+    if reader.u8("a 0 after the database name")? != 0 {
+        return Err(reader.bad("a 0 after the database name"));
+    }
+    let sql = String::from_utf8_lossy(reader.rest());
+    Ok(Event::Query(Query { database, sql, error, execution_s }))
+}
+
+fn refuse_xa(event: Event<'_>) -> Result<Event<'_>, Stop> {
+    match &event {
+        Event::Query(query) if query.kind() == super::event::QueryKind::Xa => {
+            Err(undecoded("an XA transaction", "use plain transactions on the source"))
+        }
+        _ => Ok(event),
+    }
+}
+
+fn parse_rotate<'a>(body: &'a [u8]) -> Read<Event<'a>> {
+    let mut reader = Reader::new(body);
+    let position = reader.u64("a position of 8 bytes")?;
+    let file = reader.str(reader.left(), "a file name")?;
+    Ok(Event::Rotate { file, position })
+}
+
+fn parse_format<'a>(body: &'a [u8]) -> Read<Event<'a>> {
+    let mut reader = Reader::new(body);
+    let start = reader;
+    let version = reader.u16("a binlog version of 2 bytes")?;
+    if version != 4 {
+        return Err(start.bad("binlog version 4"));
+    }
+    let text = reader.take(50, "a server version of 50 bytes")?;
+    let end = text.iter().position(|&byte| byte == 0).unwrap_or(text.len());
+    let server_version = std::str::from_utf8(&text[..end]).map_err(|_| start.bad("a server version in UTF-8"))?;
+    Ok(Event::FormatDescription(FormatDescription { version, server_version }))
+}
+
+/// The length byte before the text is capped at 255 and says nothing: the text goes to the event's end.
+fn parse_rows_query<'a>(body: &'a [u8], skip: usize) -> Read<Event<'a>> {
+    let mut reader = Reader::new(body);
+    reader.take(skip, "a length byte")?;
+    Ok(Event::RowsQuery(String::from_utf8_lossy(reader.rest())))
+}
+
+fn parse_heartbeat<'a>(body: &'a [u8], log_pos: u32) -> Read<Event<'a>> {
+    let mut reader = Reader::new(body);
+    let file = reader.str(reader.left(), "a file name")?;
+    Ok(Event::Heartbeat { file, position: u64::from(log_pos) })
+}
+
+/// HEARTBEAT_V2: fields of (type, packed length, value); 1 is the file, 2 the position as a packed integer.
+fn parse_heartbeat_v2<'a>(body: &'a [u8]) -> Read<Event<'a>> {
+    let mut reader = Reader::new(body);
+    let (mut file, mut position) = ("", 0);
+    while !reader.is_empty() {
+        let kind = reader.u8("a heartbeat field's type")?;
+        if kind == 0 {
+            break;
+        }
+        let length = reader.packed_len("a heartbeat field's length")?;
+        match kind {
+            1 => file = reader.str(length, "a file name")?,
+            2 => position = Reader::new(reader.take(length, "a position")?).packed("a position")?,
+            _ => drop(reader.take(length, "a heartbeat field")?),
+        }
+    }
+    Ok(Event::Heartbeat { file, position })
+}
+
+/// Events that hold no rows we decode: without effect, or a reason to stop.
+fn without_rows<'a>(event_type: EventType, header: &EventHeader, body: &[u8]) -> Result<Event<'a>, Stop> {
+    let name = format_args!("a {event_type} event").to_string();
+    match event_type {
+        // Context of statements, which the Query event that follows carries; files of LOAD DATA; group membership.
+        EventType::INTVAR
+        | EventType::RAND
+        | EventType::USER_VAR
+        | EventType::BEGIN_LOAD_QUERY
+        | EventType::APPEND_BLOCK
+        | EventType::DELETE_FILE
+        | EventType::IGNORABLE
+        | EventType::TRANSACTION_CONTEXT
+        | EventType::VIEW_CHANGE
+        | EventType::MARIADB_BINLOG_CHECKPOINT => Ok(Event::Ignored(event_type)),
+        EventType::INCIDENT => {
+            let mut reader = Reader::new(body);
+            let number = reader.u16("an incident's number");
+            let length = reader.u8("a message's length").unwrap_or(0);
+            let text = reader.take(usize::from(length), "a message").unwrap_or_default();
+            let message = String::from_utf8_lossy(text);
+            let number = number.map_err(|bad| corrupt(bad, event_type))?;
+            Err(Stop::new(Cause::Incident, format!("the source reports incident {number}: {message}")))
+        }
+        EventType::XA_PREPARE => Err(undecoded(&name, "use plain transactions on the source")),
+        EventType::TRANSACTION_PAYLOAD => {
+            Err(undecoded(&name, "set binlog_transaction_compression=OFF on the source"))
+        }
+        EventType::PARTIAL_UPDATE_ROWS => {
+            Err(undecoded(&name, "remove PARTIAL_JSON from binlog_row_value_options on the source"))
+        }
+        EventType::GTID_TAGGED => Err(undecoded(&name, "use untagged GTIDs on the source")),
+        EventType::MARIADB_START_ENCRYPTION => Err(undecoded(&name, "set encrypt_binlog=OFF on the source")),
+        EventType::MARIADB_QUERY_COMPRESSED
+        | EventType::MARIADB_WRITE_ROWS_COMPRESSED_V1
+        | EventType::MARIADB_UPDATE_ROWS_COMPRESSED_V1
+        | EventType::MARIADB_DELETE_ROWS_COMPRESSED_V1
+        | EventType::MARIADB_WRITE_ROWS_COMPRESSED
+        | EventType::MARIADB_UPDATE_ROWS_COMPRESSED
+        | EventType::MARIADB_DELETE_ROWS_COMPRESSED => {
+            Err(undecoded(&name, "set log_bin_compress=OFF on the source"))
+        }
+        known if known.name().is_some() => Err(undecoded(&name, "it comes from a server before MySQL 5.1")),
+        _ if header.flags & FLAG_IGNORABLE != 0 => Ok(Event::Ignored(event_type)),
+        _ => Err(Stop::new(Cause::UnknownEvent, format!("an event of the unknown type {}", event_type.0))),
+    }
+}
