@@ -1,3 +1,208 @@
-//! Skeleton.
+//! `cargo stack`: the real services by hand. Commands and their output; the work is the library's.
+//!
+//! Exit status: 0 done (for `status`: everything runs and answers), 1 failed, 2 wrong usage.
 
-fn main() {}
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+use comfy_table::Table;
+use serde::Serialize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use towpath_stack::install::{self, Package};
+use towpath_stack::{Details, Stack, StackBuilder, by_hand, paths};
+
+/// Real MySQL, MariaDB, Kafka, ZooKeeper and Elasticsearch as local processes on 127.0.0.1.
+#[derive(Parser)]
+#[command(name = "cargo stack", version)]
+struct Cli {
+    /// Print JSON on the standard output.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Download the services into the user's cache folder; does nothing when they are there.
+    Install {
+        /// Only these: mysql, mariadb, kafka, zookeeper, es, es:VERSION.
+        #[arg(long, value_delimiter = ',')]
+        only: Vec<String>,
+        /// Hash every installed file instead of comparing sizes and times.
+        #[arg(long)]
+        verify: bool,
+    },
+    /// Start services on fixed ports, with the tables of examples/orders.sql, and print how to connect.
+    Up(Up),
+    /// Show what runs and how to connect.
+    Status(Place),
+    /// Stop what `up` started; its data stays.
+    Down {
+        #[command(flatten)]
+        place: Place,
+        /// Remove all data too.
+        #[arg(long)]
+        purge: bool,
+    },
+    /// Print the end of a service's log.
+    Logs {
+        /// mysql, mysql-replica-1, mariadb, kafka-1, zookeeper-1, es-hot, …
+        service: String,
+        /// How many lines.
+        #[arg(long, default_value_t = 200)]
+        lines: usize,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+#[derive(Args)]
+struct Up {
+    /// MySQL replicas beside the primary.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    mysql_replicas: u16,
+    /// MariaDB too.
+    #[arg(long)]
+    mariadb: bool,
+    /// Kafka brokers.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    kafka: u16,
+    /// ZooKeeper servers.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    zookeeper: u16,
+    /// Elasticsearch clusters, by name.
+    #[arg(long, value_delimiter = ',', default_value = "hot,full,remind")]
+    es: Vec<String>,
+    /// Elasticsearch version: 9.2, 8.19, 7.17, or three numbers.
+    #[arg(long, value_name = "V")]
+    es_version: Option<String>,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Args)]
+struct Place {
+    /// The stack's folder.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+impl Place {
+    fn folder(&self) -> Result<PathBuf> {
+        self.data.clone().map_or_else(paths::by_hand_dir, Ok)
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<ExitCode> {
+    let json = cli.json;
+    match cli.command {
+        Command::Install { only, verify } => install_command(only, verify, json).await,
+        Command::Up(up) => {
+            let folder = up.place.folder()?;
+            let stack = by_hand::up(builder(&up), &folder).await?;
+            tell_details(&stack, json).await
+        }
+        Command::Status(place) => status(&place, json).await,
+        Command::Down { place, purge } => {
+            let stopped = by_hand::down(&place.folder()?, purge).await?;
+            let text = if stopped.is_empty() { "nothing runs".to_owned() } else { format!("stopped {}", stopped.join(", ")) };
+            tell(json, &serde_json::json!({ "stopped": stopped }), &text)
+        }
+        Command::Logs { service, lines, place } => logs(&service, lines, &place, json),
+    }
+}
+
+async fn install_command(only: Vec<String>, verify: bool, json: bool) -> Result<ExitCode> {
+    let packages = match only.as_slice() {
+        [] => Package::all()?,
+        some => some.iter().map(|name| Package::named(name)).collect::<Result<_>>()?,
+    };
+    for line in packages.iter().filter_map(Package::compromise) {
+        eprintln!("{line}");
+    }
+    let installing = tokio::task::spawn_blocking(move || install::install(&packages, verify));
+    let installed = installing.await.context("the install was cancelled")??;
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING).set_header(["service", "", "seconds", "folder"]);
+    for one in &installed {
+        let what = if one.fresh { "installed" } else { "was there" };
+        table.add_row([&one.name, what, &format!("{:.1}", one.seconds), &one.path.display().to_string()]);
+    }
+    tell(json, &installed, &table.to_string())
+}
+
+fn builder(up: &Up) -> StackBuilder {
+    let names: Vec<&str> = up.es.iter().map(String::as_str).filter(|name| !name.is_empty() && *name != "none").collect();
+    let mut builder = Stack::builder().mysql().mysql_replicas(up.mysql_replicas).kafka(up.kafka).zookeeper(up.zookeeper);
+    builder = builder.es(&names);
+    if up.mariadb {
+        builder = builder.mariadb();
+    }
+    match &up.es_version {
+        Some(version) => builder.es_version(version),
+        None => builder,
+    }
+}
+
+async fn status(place: &Place, json: bool) -> Result<ExitCode> {
+    let stack = attach(place)?;
+    if json {
+        return tell_details(&stack, true).await;
+    }
+    let details = Details::of(&stack).await?;
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING).set_header(["service", "state", "pid", "ports"]);
+    for service in &details.services {
+        let state = match (service.pid, service.ready) {
+            (None, _) => "not running",
+            (Some(_), false) => "not answering",
+            (Some(_), true) => "ready",
+        };
+        let ports: Vec<String> = service.ports.iter().map(|(name, port)| format!("{name} {port}")).collect();
+        let pid = service.pid.map_or(String::new(), |pid| pid.to_string());
+        table.add_row([&service.name, state, &pid, &ports.join(", ")]);
+    }
+    println!("{table}\n\n{}", details.to_text()?.trim_end());
+    Ok(if details.all_ready() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn logs(service: &str, lines: usize, place: &Place, json: bool) -> Result<ExitCode> {
+    let stack = attach(place)?;
+    let service = stack.service(service)?;
+    let text = service.log_tail(lines);
+    let told: Vec<&str> = text.lines().collect();
+    let path = service.log_path();
+    tell(json, &serde_json::json!({ "service": service.name(), "path": path, "lines": told }), &text)
+}
+
+fn attach(place: &Place) -> Result<Stack> {
+    Stack::attach(&place.folder()?.join("stack.json")).context("no stack was started here: type `cargo stack up`")
+}
+
+async fn tell_details(stack: &Stack, json: bool) -> Result<ExitCode> {
+    let details = Details::of(stack).await?;
+    tell(json, &details, &details.to_text()?)?;
+    Ok(if details.all_ready() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn tell(json: bool, value: &impl Serialize, text: &str) -> Result<ExitCode> {
+    if json {
+        println!("{}", serde_json::to_string(value)?);
+    } else {
+        println!("{}", text.trim_end());
+    }
+    Ok(ExitCode::SUCCESS)
+}

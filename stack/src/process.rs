@@ -1,0 +1,178 @@
+//! Processes by identity: a pid alone may have been given to another program since; a pid with its start time and the
+//! machine's boot cannot.
+//!
+//! Each service is a process group of its own, led by the process that was started. Every member inherits a marker in its
+//! environment, so that members are still known as ours when the leader has died.
+
+use anyhow::{Context, Result};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// The environment variable that marks a process as ours; its value is the service's folder.
+pub(crate) const MARKER: &str = "TOWPATH_STACK_SERVICE";
+
+/// A process that cannot be mistaken for another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Its pid, and the id of its process group when we started it.
+    pub pid: i32,
+    /// When it started, in clock ticks since boot (`/proc/PID/stat`, field 22).
+    pub start_ticks: u64,
+    /// The boot it belongs to.
+    pub boot: String,
+}
+
+impl Identity {
+    /// Of a running process.
+    #[must_use]
+    pub fn of(pid: i32) -> Option<Self> {
+        let stat = Stat::read(pid)?;
+        Some(Self { pid, start_ticks: stat.start_ticks, boot: boot() })
+    }
+
+    /// Of this process.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be read: this crate needs Linux.
+    pub fn own() -> Result<Self> {
+        let pid = i32::try_from(std::process::id()).context("a pid beyond 31 bits")?;
+        Self::of(pid).context("/proc cannot be read: the stack runs on Linux only")
+    }
+
+    /// Whether that very process still runs (a zombie does not).
+    #[must_use]
+    pub fn alive(&self) -> bool {
+        self.boot == boot()
+            && Stat::read(self.pid).is_some_and(|stat| stat.start_ticks == self.start_ticks && !stat.ended())
+    }
+
+    /// Whether that process or any member of the group it led still runs.
+    #[must_use]
+    pub fn group_alive(&self, marker: &str) -> bool {
+        self.boot == boot() && (self.alive() || self.members(marker).next().is_some())
+    }
+
+    /// Signals the whole group, if it is still ours.
+    ///
+    /// # Errors
+    /// When the system refuses the signal.
+    pub fn signal(&self, marker: &str, signal: Signal) -> Result<()> {
+        if !self.group_alive(marker) {
+            return Ok(());
+        }
+        match killpg(Pid::from_raw(self.pid), signal) {
+            Ok(()) | Err(Errno::ESRCH) => Ok(()),
+            Err(error) => Err(error).with_context(|| format!("cannot send {signal} to process group {}", self.pid)),
+        }
+    }
+
+    fn members<'a>(&'a self, marker: &'a str) -> impl Iterator<Item = i32> + 'a {
+        all_pids().filter(move |pid| {
+            Stat::read(*pid).is_some_and(|stat| stat.group == self.pid && !stat.ended()) && marked(*pid, marker)
+        })
+    }
+}
+
+/// What we need of `/proc/PID/stat`.
+struct Stat {
+    state: char,
+    group: i32,
+    start_ticks: u64,
+}
+
+impl Stat {
+    fn read(pid: i32) -> Option<Self> {
+        Self::parse(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// The program's name is in brackets and may itself hold brackets and spaces: fields count from the last bracket.
+    fn parse(text: &str) -> Option<Self> {
+        let fields: Vec<&str> = text[text.rfind(')')? + 1..].split_whitespace().collect();
+        Some(Self {
+            state: fields.first()?.chars().next()?,
+            group: fields.get(2)?.parse().ok()?,
+            start_ticks: fields.get(19)?.parse().ok()?,
+        })
+    }
+
+    fn ended(&self) -> bool {
+        matches!(self.state, 'Z' | 'X')
+    }
+}
+
+fn all_pids() -> impl Iterator<Item = i32> {
+    std::fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+fn marked(pid: i32, marker: &str) -> bool {
+    let wanted = format!("{MARKER}={marker}");
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
+}
+
+fn boot() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+/// Who listens on a TCP port of this machine, as far as this user may know: `name (pid N)`.
+#[must_use]
+pub fn holder_of_port(port: u16) -> Option<String> {
+    let inode = listening_inode(Path::new("/proc/net/tcp"), port).or_else(|| listening_inode(Path::new("/proc/net/tcp6"), port))?;
+    let socket = format!("socket:[{inode}]");
+    all_pids().find_map(|pid| {
+        let holds = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten().any(|entry| {
+            std::fs::read_link(entry.path()).is_ok_and(|target| target.as_os_str() == socket.as_str())
+        });
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        holds.then(|| format!("{} (pid {pid})", name.trim()))
+    })
+}
+
+/// Fields of `/proc/net/tcp`: 1 local address in hexadecimal, 3 state (0A listens), 9 inode.
+fn listening_inode(table: &Path, port: u16) -> Option<String> {
+    let suffix = format!(":{port:04X}");
+    std::fs::read_to_string(table).ok()?.lines().skip(1).find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let listens = fields.get(1)?.ends_with(&suffix) && *fields.get(3)? == "0A";
+        listens.then(|| (*fields.get(9).unwrap_or(&"")).to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_brackets_does_not_shift_the_fields() {
+        let mut fields = vec!["S", "1", "4242"];
+        fields.extend(["0"; 16]);
+        fields.push("987654");
+        let stat = Stat::parse(&format!("77 (a) b (c)) {}", fields.join(" "))).unwrap();
+        assert_eq!((stat.state, stat.group, stat.start_ticks), ('S', 4242, 987_654));
+    }
+
+    #[test]
+    fn identity_ends_with_the_process_and_differs_from_a_reused_pid() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let identity = Identity::of(i32::try_from(child.id()).unwrap()).unwrap();
+        assert!(identity.alive());
+        let reused = Identity { start_ticks: identity.start_ticks + 1, ..identity.clone() };
+        assert!(!reused.alive(), "the same pid of another time is another process");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!identity.alive());
+    }
+
+    #[test]
+    fn the_holder_of_a_port_is_named() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let holder = holder_of_port(port).unwrap();
+        assert!(holder.contains(&format!("pid {}", std::process::id())), "{holder}");
+        drop(listener);
+        assert_eq!(holder_of_port(port), None);
+    }
+}
