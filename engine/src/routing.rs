@@ -4,6 +4,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::binlog::Field;
+use crate::binlog::text::Text;
+use crate::cause::{Cause, Stop};
+use crate::schema::{Column, ColumnType, TableSchema};
+
 /// How rows find their partition. The hash is Canal's in each case.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -32,6 +37,90 @@ impl Router {
     pub fn new(by: PartitionBy, partitions: u32) -> Self {
         Self { by, partitions, database_hash: true }
     }
+
+    /// Routing of one table. A named column that the table does not have counts as empty text, as in Canal.
+    pub fn plan(&self, table: &TableSchema) -> RoutePlan {
+        let columns = match &self.by {
+            PartitionBy::PrimaryKey => table.primary_key.clone(),
+            PartitionBy::Columns(names) => names.iter().filter_map(|name| table.column_index(name)).collect(),
+            PartitionBy::Table => {
+                let hash = java_hash(table.table.as_bytes());
+                return RoutePlan { columns: Vec::new(), start: hash, partitions: self.partitions };
+            }
+        };
+        let start = if self.database_hash { java_hash(table.database.as_bytes()) } else { 0 };
+        RoutePlan { columns, start, partitions: self.partitions }
+    }
+}
+
+/// Routing of one table's rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoutePlan {
+    columns: Vec<usize>,
+    start: i32,
+    partitions: u32,
+}
+
+impl RoutePlan {
+    /// The partition of a row image, one field a column. `scratch` is overwritten.
+    ///
+    /// # Errors
+    /// `partial-row` if the image lacks a routing column; what decoding the value says.
+    pub fn partition(&self, table: &TableSchema, image: &[Field<'_>], scratch: &mut Vec<u8>) -> Result<u32, Stop> {
+        let mut hash = self.start;
+        if self.partitions > 1 {
+            for &index in &self.columns {
+                let (Some(column), Some(field)) = (table.columns.get(index), image.get(index)) else {
+                    return Err(lacking(table, index));
+                };
+                hash ^= match field {
+                    Field::Absent => return Err(lacking(table, index)),
+                    Field::Null => 0,
+                    Field::Value(raw) => value_hash(column, raw, scratch)?,
+                };
+            }
+        }
+        Ok(partition_of(hash, self.partitions))
+    }
+
+    /// Whether two images of a row have the same routing values, so that they have the same partition.
+    pub fn same(&self, before: &[Field<'_>], after: &[Field<'_>]) -> bool {
+        self.columns.iter().all(|&index| before.get(index) == after.get(index))
+    }
+}
+
+#[cold]
+fn lacking(table: &TableSchema, index: usize) -> Stop {
+    let column = table.columns.get(index).map_or("?", |column| &column.name);
+    let (database, table) = (&table.database, &table.table);
+    Stop::new(Cause::PartialRow, format!("a row of {database}.{table} arrives without its routing column {column:?}"))
+}
+
+/// The hash of the text that Canal writes for a value.
+fn value_hash(column: &Column, raw: &[u8], scratch: &mut Vec<u8>) -> Result<i32, Stop> {
+    const BINARY: u16 = 63;
+    let text = Text { canal_quirks: true };
+    scratch.clear();
+    Ok(match &column.kind {
+        ColumnType::Char { .. } | ColumnType::VarChar { .. } | ColumnType::Blob { .. } => {
+            if column.collation == Some(BINARY) { latin1_hash(raw) } else { java_hash(raw) }
+        }
+        ColumnType::Geometry | ColumnType::Vector => latin1_hash(raw),
+        ColumnType::Json => {
+            text.write(column, raw, scratch)?;
+            // The writer escapes for JSON strings; the hash is that of the text itself.
+            let mut plain = String::new();
+            let escaped = String::from_utf8_lossy(scratch);
+            let unescaped = crate::format::unescape(&escaped, &mut plain);
+            unescaped.map_err(|at| Stop::new(Cause::Internal, format!("an escape of our own is bad at {at}")))?;
+            java_hash(plain.as_bytes())
+        }
+        // Digits and punctuation: nothing that is escaped.
+        _ => {
+            text.write(column, raw, scratch)?;
+            latin1_hash(scratch)
+        }
+    })
 }
 
 /// Java's `String.hashCode` of UTF-8 text: over UTF-16 code units. Bytes that are not UTF-8 count as U+FFFD, as they do

@@ -1,1 +1,8 @@
-//! Skeleton.
+//! Workloads and oracles: what is done to a source, and whether what arrived is right. Pure functions, shared by demo,
+//! simulation and real runs.
+//!
+//! Architecture invariant: no I/O, no clock, no entropy but the seed; an oracle shares no conversion with the pipeline
+//! that it judges.
+
+pub mod oracle;
+pub mod workload;

@@ -139,6 +139,18 @@ impl RecordBuffer {
         &self.dead
     }
 
+    /// Where it ends now, for [`RecordBuffer::rewind`].
+    pub(super) fn mark(&self) -> (usize, usize, usize) {
+        (self.bytes.len(), self.entries.len(), self.dead.len())
+    }
+
+    /// Takes back all that was appended since the mark.
+    pub(super) fn rewind(&mut self, (bytes, entries, dead): (usize, usize, usize)) {
+        self.bytes.truncate(bytes);
+        self.entries.truncate(entries);
+        self.dead.truncate(dead);
+    }
+
     pub(super) fn push_dead(&mut self, row: DeadRow) {
         self.dead.push(row);
     }
@@ -195,13 +207,13 @@ pub fn write_control(kind: &ControlKind, context: &ControlContext<'_>, partition
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::format::{Headers, Incoming, Reader};
     use crate::ports::log::ConsumedRecord;
 
     /// What a consumer gets of a record.
-    pub(crate) fn consumed(view: &RecordView<'_>, offset: i64) -> ConsumedRecord {
+    pub(in crate::format) fn consumed(view: &RecordView<'_>, offset: i64) -> ConsumedRecord {
         let headers = view.headers.as_slice().iter().map(|(name, value)| ((*name).to_owned(), value.to_vec()));
         ConsumedRecord {
             partition: view.partition,
@@ -226,7 +238,8 @@ mod tests {
         let Ok(Incoming::Control(control)) = Reader::new().read(&record) else { panic!("not a control record") };
         assert_eq!((control.kind, control.epoch, control.term), (ControlKind::Fence, 3, 99));
         assert_eq!(control.pipeline, "orders");
-        assert!(matches!(Headers::parse(&consumed(&out.get(1).unwrap(), 0)), Ok(Headers::Control(c)) if c.kind == ControlKind::Epoch));
+        let Ok(Headers::Control(second)) = Headers::parse(&consumed(&out.get(1).unwrap(), 0)) else { panic!("no") };
+        assert_eq!(second.kind, ControlKind::Epoch);
         // What a Canal consumer looks at, with its keys in Canal's order.
         let message: serde_json::Value = serde_json::from_slice(view.value).unwrap();
         let keys: Vec<_> = message.as_object().unwrap().keys().map(String::as_str).collect();

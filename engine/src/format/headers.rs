@@ -240,7 +240,8 @@ fn optional<T>(
         return Err(HeaderError { name, reason: "stands there twice".into() });
     }
     let parsed = std::str::from_utf8(value).ok().and_then(read);
-    let malformed = || HeaderError { name, reason: format!("{:?} is not a value of it", String::from_utf8_lossy(value)) };
+    let malformed =
+        || HeaderError { name, reason: format!("{:?} is not a value of it", String::from_utf8_lossy(value)) };
     parsed.map(Some).ok_or_else(malformed)
 }
 
@@ -253,8 +254,10 @@ fn required<T>(
 }
 
 fn is_gtid(text: &str) -> bool {
-    let mariadb = || text.split('-').filter(|part| decimal::<u64>(part).is_some()).count() == 3
-        && text.bytes().filter(|&byte| byte == b'-').count() == 2;
+    let mariadb = || {
+        text.split('-').filter(|part| decimal::<u64>(part).is_some()).count() == 3
+            && text.bytes().filter(|&byte| byte == b'-').count() == 2
+    };
     text.parse::<Gtid>().is_ok() || mariadb()
 }
 
@@ -340,9 +343,22 @@ mod tests {
     #[test]
     fn malformed_values_are_refused() {
         for (name, value) in [
-            (EPOCH, "8192"), (EPOCH, "-1"), (EPOCH, "+1"), (EPOCH, ""), (OFFSET, "281474976710656"), (TERM, "1e3"),
-            (ROWS, ""), (ROWS, "3-2"), (ROWS, "1,1"), (ROWS, "2,1"), (ROWS, "0-4294967295"), (ROWS, "1-"),
-            (GTID, "x:1"), (GTID, "0-1"), (GTID, "0-1-2-"), (COPY, "-"),
+            (EPOCH, "8192"),
+            (EPOCH, "-1"),
+            (EPOCH, "+1"),
+            (EPOCH, ""),
+            (OFFSET, "281474976710656"),
+            (TERM, "1e3"),
+            (ROWS, ""),
+            (ROWS, "3-2"),
+            (ROWS, "1,1"),
+            (ROWS, "2,1"),
+            (ROWS, "0-4294967295"),
+            (ROWS, "1-"),
+            (GTID, "x:1"),
+            (GTID, "0-1"),
+            (GTID, "0-1-2-"),
+            (COPY, "-"),
         ] {
             let with: Vec<_> = WHOLE.iter().map(|&(n, v)| (n, if n == name { value } else { v })).collect();
             let error = Headers::parse(&record(&with)).unwrap_err();

@@ -4,17 +4,27 @@
 //! anything but the [`crate::routing::Router`] it is given, or know a sink.
 
 pub mod buffer;
+pub mod flat;
 pub mod headers;
 mod json;
+mod parts;
 pub mod read;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod types;
 
 pub use buffer::{ControlContext, DeadRow, RecordBuffer, RecordView, write_control};
+pub use flat::{FlatConfig, FlatWriter};
 pub use headers::{ChangeHeaders, ControlHeaders, ControlKind, Headers, RowRanges};
 pub use read::{ChangeKind, ChangeRecord, Field, Incoming, ReadError, Reader, RowRef, Shape, ShapeColumn};
 pub use types::{TypeKind, TypedValue, ValueError};
 
+pub(crate) use json::unescape;
+
 use serde::{Deserialize, Serialize};
+
+use crate::binlog::RowsEvent;
+use crate::cause::Stop;
 
 /// What one record holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +47,8 @@ pub struct EventContext<'a> {
     pub term: u64,
     /// The transaction's own GTID as text; empty if it has none.
     pub gtid: &'a str,
+    /// The identity of the server whose binlog is read; empty if unknown.
+    pub server: &'a str,
     /// The executed set up to and with the transaction, for FlatMessage's `gtid`; empty without GTIDs.
     pub executed: &'a str,
     /// FlatMessage's `id`: a number that grows from batch to batch.
@@ -45,4 +57,15 @@ pub struct EventContext<'a> {
     pub es_ms: u64,
     /// Wall clock, milliseconds since the epoch.
     pub ts_ms: u64,
+}
+
+/// A format of records: writes what one event changed.
+pub trait RecordFormat: Send {
+    /// Appends the records of one rows event to `out`, in the order in which they must be produced.
+    ///
+    /// Rows that no record can take are appended to [`RecordBuffer::dead`].
+    ///
+    /// # Errors
+    /// What decoding a row says; `out` then holds no record of this event.
+    fn write(&mut self, event: RowsEvent<'_>, context: &EventContext<'_>, out: &mut RecordBuffer) -> Result<(), Stop>;
 }

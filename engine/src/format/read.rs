@@ -171,7 +171,11 @@ impl ChangeRecord {
                 None => return Field::Absent,
             },
         };
-        if cell.text == NULL { Field::Null } else { Field::Text(&self.text[cell.text.0 as usize..cell.text.1 as usize]) }
+        if cell.text == NULL {
+            Field::Null
+        } else {
+            Field::Text(&self.text[cell.text.0 as usize..cell.text.1 as usize])
+        }
     }
 }
 
@@ -298,7 +302,11 @@ impl Reader {
         let old = match (kind, parts.old.take()) {
             (ChangeKind::Update, Some(old)) if old.len() == parts.rows.len() => old,
             (ChangeKind::Update, old) => {
-                return Err(format!("it has {} rows but {} before images", parts.rows.len(), old.map_or(0, |o| o.len())));
+                return Err(format!(
+                    "it has {} rows but {} before images",
+                    parts.rows.len(),
+                    old.map_or(0, |o| o.len())
+                ));
             }
             (_, None) => vec![(0, 0); parts.rows.len()],
             (_, Some(_)) => return Err("only an UPDATE has before images".into()),

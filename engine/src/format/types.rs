@@ -239,9 +239,15 @@ mod tests {
     #[test]
     fn a_text_that_the_type_cannot_have_is_refused() {
         for (kind, text) in [
-            (TypeKind::Int, "1.5"), (TypeKind::Int, ""), (TypeKind::UInt, "-1"), (TypeKind::Double, "NaN"),
-            (TypeKind::Decimal, "1.2.3"), (TypeKind::Decimal, "."), (TypeKind::Date, "yesterday"),
-            (TypeKind::Bytes, "\u{100}"), (TypeKind::Bit, "x"),
+            (TypeKind::Int, "1.5"),
+            (TypeKind::Int, ""),
+            (TypeKind::UInt, "-1"),
+            (TypeKind::Double, "NaN"),
+            (TypeKind::Decimal, "1.2.3"),
+            (TypeKind::Decimal, "."),
+            (TypeKind::Date, "yesterday"),
+            (TypeKind::Bytes, "\u{100}"),
+            (TypeKind::Bit, "x"),
         ] {
             let error = kind.typed(text).unwrap_err();
             assert_eq!(error.kind, kind.name());

@@ -10,7 +10,8 @@ use std::str::FromStr;
 use super::{Gtid, GtidError, Tag, Uuid, text};
 
 /// Both ends included; sorted, disjoint, and never adjacent (those are merged).
-type Intervals = Vec<(u64, u64)>;
+type Intervals = Vec<Interval>;
+type Interval = (u64, u64);
 
 /// A set of GTIDs. Equal sets compare equal however they were made, and print the same.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -98,12 +99,7 @@ impl GtidSet {
         self.combine(other, false, intersect)
     }
 
-    fn combine(
-        &self,
-        other: &GtidSet,
-        keep_alone: bool,
-        with: fn(&[(u64, u64)], &[(u64, u64)]) -> Intervals,
-    ) -> GtidSet {
+    fn combine(&self, other: &GtidSet, keep_alone: bool, with: fn(&[Interval], &[Interval]) -> Intervals) -> GtidSet {
         let mut result = GtidSet::default();
         for (&source, ours) in &self.sources {
             let intervals = match other.sources.get(&source) {

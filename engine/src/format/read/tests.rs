@@ -51,8 +51,8 @@ fn a_change_is_read_with_its_rows() {
 
 #[test]
 fn other_orders_of_keys_and_columns_are_read() {
-    let value = r#"{"type":"INSERT","mysqlType":{"a":"int","b":"json"},"pkNames":["b"],"table":"t","database":"d","ts":1,
-        "es":2,"future":{"x":[1]},"data":[{"b":"{}","a":"1"},{"c":"9","a":"2"}]}"#;
+    let value = r#"{"type":"INSERT","mysqlType":{"a":"int","b":"json"},"pkNames":["b"],"table":"t","database":"d",
+        "ts":1,"es":2,"future":{"x":[1]},"data":[{"b":"{}","a":"1"},{"c":"9","a":"2"}]}"#;
     let change = read(value).unwrap();
     let names: Vec<_> = change.shape.columns.iter().map(|column| column.name.as_str()).collect();
     assert_eq!(names, ["a", "b", "c"]);
