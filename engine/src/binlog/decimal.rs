@@ -9,8 +9,7 @@ use super::text::BadValue;
 const GROUP_BYTES: [usize; 10] = [0, 1, 1, 2, 2, 3, 3, 4, 4, 4];
 /// Digits of a full group.
 const GROUP: usize = 9;
-const POWERS: [u64; 10] =
-    [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000];
+const POWERS: [u64; 10] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000];
 
 /// Bytes of a DECIMAL(precision, scale); at most 30 for 65 digits.
 pub(crate) fn packed_len(precision: u8, scale: u8) -> usize {

@@ -28,6 +28,8 @@ pub struct Decoder {
     maps: BTreeMap<u64, CachedMap>,
     /// Counts statements: a table map is valid in the one that brought it.
     statement: u64,
+    /// The format description says that MariaDB wrote these events.
+    mariadb: bool,
 }
 
 /// A table map, the statement it is valid in, and what the filter said.
@@ -63,7 +65,7 @@ impl std::fmt::Debug for Decoder {
 impl Decoder {
     /// A decoder at the start of a stream. Rows of tables that `filter` does not accept are not looked into.
     pub fn new(filter: impl Fn(&str, &str) -> bool + Send + Sync + 'static) -> Self {
-        Self { filter: Box::new(filter), schemas: BTreeMap::new(), maps: BTreeMap::new(), statement: 0 }
+        Self { filter: Box::new(filter), schemas: BTreeMap::new(), maps: BTreeMap::new(), statement: 0, mariadb: false }
     }
 
     /// Replaces the known schemas, for tables whose columns the binlog does not name. The caller answers for their
@@ -107,7 +109,11 @@ impl Decoder {
             }
             EventType::FORMAT_DESCRIPTION => {
                 self.maps.clear();
-                read(parse_format(body))
+                let event = read(parse_format(body))?;
+                if let Event::FormatDescription(format) = &event {
+                    self.mariadb = format.server_version.contains("MariaDB");
+                }
+                Ok(event)
             }
             EventType::ROWS_QUERY => read(parse_rows_query(body, 1)),
             EventType::MARIADB_ANNOTATE_ROWS => read(parse_rows_query(body, 0)),
@@ -136,13 +142,14 @@ impl Decoder {
         let captured = (self.filter)(head.database, head.table);
         let map = if captured {
             let known = self.schemas.get(&(head.database.to_owned(), head.table.to_owned()));
-            let mut map = table_map::parse_columns(&mut reader, &head, content).map_err(|error| match error {
-                MapError::Bad(bad) => stop(bad),
-                MapError::Type(kind, index) => {
-                    let (database, table) = (head.database, head.table);
-                    at_place(undecoded_type(kind, index, database, table), header)
-                }
-            })?;
+            let mut map =
+                table_map::parse_columns(&mut reader, &head, content, self.mariadb).map_err(|error| match error {
+                    MapError::Bad(bad) => stop(bad),
+                    MapError::Type(kind, index) => {
+                        let (database, table) = (head.database, head.table);
+                        at_place(undecoded_type(kind, index, database, table), header)
+                    }
+                })?;
             map.schema = Some(resolve(&map, known).map(Arc::new));
             MapState::Captured(Arc::new(map))
         } else {
@@ -180,7 +187,10 @@ impl Decoder {
             if head.end_of_statement && matches!(head.table_id, 0x00ff_ffff | 0xffff_ffff_ffff) {
                 return Ok(Event::Ignored(header.event_type));
             }
-            return Err(stop(super::read::Bad { offset: 0, expected: "the id of a table mapped before in this statement" }));
+            return Err(stop(super::read::Bad {
+                offset: 0,
+                expected: "the id of a table mapped before in this statement",
+            }));
         };
         let Some(map) = map else { return Ok(Event::FilteredRows { kind }) };
         let schema = match &map.schema {
@@ -335,9 +345,7 @@ fn without_rows<'a>(event_type: EventType, header: &EventHeader, body: &[u8]) ->
             Err(Stop::new(Cause::Incident, format!("the source reports incident {number}: {message}")))
         }
         EventType::XA_PREPARE => Err(undecoded(&name, "use plain transactions on the source")),
-        EventType::TRANSACTION_PAYLOAD => {
-            Err(undecoded(&name, "set binlog_transaction_compression=OFF on the source"))
-        }
+        EventType::TRANSACTION_PAYLOAD => Err(undecoded(&name, "set binlog_transaction_compression=OFF on the source")),
         EventType::PARTIAL_UPDATE_ROWS => {
             Err(undecoded(&name, "remove PARTIAL_JSON from binlog_row_value_options on the source"))
         }
@@ -349,9 +357,7 @@ fn without_rows<'a>(event_type: EventType, header: &EventHeader, body: &[u8]) ->
         | EventType::MARIADB_DELETE_ROWS_COMPRESSED_V1
         | EventType::MARIADB_WRITE_ROWS_COMPRESSED
         | EventType::MARIADB_UPDATE_ROWS_COMPRESSED
-        | EventType::MARIADB_DELETE_ROWS_COMPRESSED => {
-            Err(undecoded(&name, "set log_bin_compress=OFF on the source"))
-        }
+        | EventType::MARIADB_DELETE_ROWS_COMPRESSED => Err(undecoded(&name, "set log_bin_compress=OFF on the source")),
         known if known.name().is_some() => Err(undecoded(&name, "it comes from a server before MySQL 5.1")),
         _ if header.flags & FLAG_IGNORABLE != 0 => Ok(Event::Ignored(event_type)),
         _ => Err(Stop::new(Cause::UnknownEvent, format!("an event of the unknown type {}", event_type.0))),

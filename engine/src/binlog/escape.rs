@@ -87,14 +87,9 @@ pub(crate) fn escape_ascii(byte: u8, out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     match ESCAPES[usize::from(byte)] {
         0 => out.push(byte),
-        b'u' => out.extend_from_slice(&[
-            b'\\',
-            b'u',
-            b'0',
-            b'0',
-            HEX[usize::from(byte >> 4)],
-            HEX[usize::from(byte & 15)],
-        ]),
+        b'u' => {
+            out.extend_from_slice(&[b'\\', b'u', b'0', b'0', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]])
+        }
         letter => out.extend_from_slice(&[b'\\', letter]),
     }
 }

@@ -51,8 +51,7 @@ fn bad<T>(read: Read<T>) -> Result<T, BadValue> {
 
 impl Walk<'_> {
     fn spend(&mut self, bytes: usize) -> Result<(), BadValue> {
-        self.budget =
-            self.budget.checked_sub(bytes).ok_or(BadValue::Expected("JSON whose values do not overlap"))?;
+        self.budget = self.budget.checked_sub(bytes).ok_or(BadValue::Expected("JSON whose values do not overlap"))?;
         Ok(())
     }
 

@@ -53,8 +53,13 @@ fn is_number(column: &WireColumn) -> bool {
     )
 }
 
-/// Columns that have a collation in the charset fields: the text types and what is built on BLOB.
-fn is_text(column: &WireColumn) -> bool {
+/// Columns that have a collation in MySQL's charset fields (9.7: VECTOR has one, GEOMETRY has none).
+fn is_text_in_mysql(column: &WireColumn) -> bool {
+    matches!(column.kind, wire::STRING | wire::VARCHAR | wire::BLOB | wire::VECTOR)
+}
+
+/// Columns that have a collation in MariaDB's charset fields: GEOMETRY has one.
+fn is_text_in_mariadb(column: &WireColumn) -> bool {
     matches!(column.kind, wire::STRING | wire::VARCHAR | wire::BLOB | wire::GEOMETRY)
 }
 
@@ -63,8 +68,9 @@ fn is_enum_or_set(column: &WireColumn) -> bool {
 }
 
 impl Metadata {
-    /// Reads all fields up to the reader's end.
-    pub fn parse(reader: &mut Reader<'_>, columns: &[WireColumn]) -> Read<Self> {
+    /// Reads all fields up to the reader's end. The two families differ in which columns have a collation.
+    pub fn parse(reader: &mut Reader<'_>, columns: &[WireColumn], mariadb: bool) -> Read<Self> {
+        let is_text = if mariadb { is_text_in_mariadb } else { is_text_in_mysql };
         let mut metadata = Metadata::default();
         while !reader.is_empty() {
             let kind = reader.u8("a metadata field's type")?;
@@ -72,13 +78,19 @@ impl Metadata {
             let base = reader.at();
             let mut value = Reader::new(reader.take(length, "a metadata field")?);
             metadata
-                .field(kind, &mut value, columns)
+                .field(kind, &mut value, columns, is_text)
                 .map_err(|bad| super::read::Bad { offset: base + bad.offset, ..bad })?;
         }
         Ok(metadata)
     }
 
-    fn field(&mut self, kind: u8, value: &mut Reader<'_>, columns: &[WireColumn]) -> Read<()> {
+    fn field(
+        &mut self,
+        kind: u8,
+        value: &mut Reader<'_>,
+        columns: &[WireColumn],
+        is_text: fn(&WireColumn) -> bool,
+    ) -> Read<()> {
         match kind {
             field::SIGNEDNESS => self.signedness(value, columns)?,
             field::DEFAULT_CHARSET => self.default_charset(value, columns, is_text)?,
@@ -207,7 +219,7 @@ mod tests {
     #[test]
     fn signedness_has_one_bit_a_number_from_the_highest() {
         let columns = columns(&[wire::LONG, wire::VARCHAR, wire::TINY, wire::NEWDECIMAL]);
-        let metadata = Metadata::parse(&mut Reader::new(&[1, 1, 0b0100_0000]), &columns).unwrap();
+        let metadata = Metadata::parse(&mut Reader::new(&[1, 1, 0b0100_0000]), &columns, false).unwrap();
         assert_eq!(metadata.unsigned, vec![Some(false), None, Some(true), Some(false)]);
     }
 
@@ -215,7 +227,7 @@ mod tests {
     fn a_default_collation_has_exceptions_by_text_column() {
         let columns = columns(&[wire::LONG, wire::VARCHAR, wire::ENUM, wire::BLOB]);
         let bytes = [2, 5, 252, 255, 0, 1, 63, 10, 1, 8];
-        let metadata = Metadata::parse(&mut Reader::new(&bytes), &columns).unwrap();
+        let metadata = Metadata::parse(&mut Reader::new(&bytes), &columns, false).unwrap();
         assert_eq!(metadata.collations, vec![None, Some(255), Some(8), Some(63)]);
     }
 
@@ -223,7 +235,7 @@ mod tests {
     fn members_belong_to_their_columns() {
         let columns = columns(&[wire::SET, wire::ENUM, wire::SET]);
         let bytes = [5, 6, 1, 1, b'a', 1, 1, b'b', 6, 3, 1, 1, b'c'];
-        let metadata = Metadata::parse(&mut Reader::new(&bytes), &columns).unwrap();
+        let metadata = Metadata::parse(&mut Reader::new(&bytes), &columns, false).unwrap();
         let one = |member: &[u8]| Some(vec![member.to_vec()]);
         assert_eq!(metadata.members, vec![one(b"a"), one(b"c"), one(b"b")]);
     }
@@ -231,8 +243,8 @@ mod tests {
     #[test]
     fn an_unknown_field_is_passed_over_and_a_cut_one_refused() {
         let columns = columns(&[wire::LONG]);
-        assert_eq!(Metadata::parse(&mut Reader::new(&[99, 2, 1, 2]), &columns), Ok(Metadata::default()));
-        assert_eq!(Metadata::parse(&mut Reader::new(&[99, 2, 1]), &columns).unwrap_err().offset, 1);
-        assert_eq!(Metadata::parse(&mut Reader::new(&[8, 1, 1]), &columns).unwrap_err().offset, 2);
+        assert_eq!(Metadata::parse(&mut Reader::new(&[99, 2, 1, 2]), &columns, false), Ok(Metadata::default()));
+        assert_eq!(Metadata::parse(&mut Reader::new(&[99, 2, 1]), &columns, false).unwrap_err().offset, 1);
+        assert_eq!(Metadata::parse(&mut Reader::new(&[8, 1, 1]), &columns, false).unwrap_err().offset, 2);
     }
 }

@@ -11,8 +11,12 @@ mod gtid;
 mod header;
 mod json;
 mod metadata;
+#[cfg(test)]
+mod mutated_tests;
 mod number;
 mod read;
+#[cfg(test)]
+mod recorded_tests;
 mod resolve;
 mod rows;
 mod table_map;

@@ -100,17 +100,7 @@ impl<'a> RowsEvent<'a> {
         let full = all_set(first, map.columns.len()) && all_set(second, map.columns.len());
         let base = reader.at();
         let rows = Reader::new(reader.rest());
-        Ok(Self {
-            kind,
-            table,
-            end_of_statement,
-            map,
-            before_columns: first,
-            after_columns: second,
-            full,
-            rows,
-            base,
-        })
+        Ok(Self { kind, table, end_of_statement, map, before_columns: first, after_columns: second, full, rows, base })
     }
 
     /// Whether every image holds every column (`binlog_row_image=FULL`).

@@ -138,6 +138,7 @@ pub(crate) fn parse_columns<'a>(
     reader: &mut Reader<'a>,
     head: &TableMapHead<'a>,
     body: &[u8],
+    mariadb: bool,
 ) -> Result<TableMap, MapError> {
     let start = *reader;
     let count = reader.packed("a count of columns")?;
@@ -162,7 +163,7 @@ pub(crate) fn parse_columns<'a>(
     for (index, column) in columns.iter_mut().enumerate() {
         column.nullable = bit(nullable, index);
     }
-    let metadata = Metadata::parse(reader, &columns)?;
+    let metadata = Metadata::parse(reader, &columns, mariadb)?;
     Ok(TableMap {
         body: body.into(),
         database: head.database.to_owned(),

@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(text(write_timestamp, &[0, 0, 0, 0, 0, 0], 3), "0000-00-00 00:00:00.000");
         assert_eq!(text(write_timestamp, &[0, 0, 0, 1], 0), "1970-01-01 00:00:01");
         assert_eq!(text(write_timestamp, &[0x7f, 0xff, 0xff, 0xff], 0), "2038-01-19 03:14:07");
-        assert_eq!(text(write_timestamp, &[0x65, 0xdf, 0xc5, 0x00, 0x04, 0xd2], 3), "2024-02-28 23:43:28.123");
+        assert_eq!(text(write_timestamp, &[0x65, 0xdf, 0xc5, 0x00, 0x04, 0xd2], 3), "2024-02-28 23:42:56.123");
         assert_eq!(text(write_timestamp, &[0, 0, 0, 1, 0x0f, 0x42, 0x3f], 6), "1970-01-01 00:00:01.999999");
     }
 

@@ -140,12 +140,9 @@ fn write_binary(raw: &[u8], out: &mut Vec<u8>) {
 fn stop(column: &Column, raw: &[u8], bad: BadValue) -> Stop {
     let (name, length) = (&column.name, raw.len());
     match bad {
-        BadValue::Expected(expected) => Stop::new(
-            Cause::Corrupt,
-            format!("a value of {length} bytes in column `{name}` is not {expected}"),
-        ),
-        BadValue::Undecoded(what) => {
-            Stop::new(Cause::Undecoded, format!("column `{name}`: {what} is not decoded yet"))
+        BadValue::Expected(expected) => {
+            Stop::new(Cause::Corrupt, format!("a value of {length} bytes in column `{name}` is not {expected}"))
         }
+        BadValue::Undecoded(what) => Stop::new(Cause::Undecoded, format!("column `{name}`: {what} is not decoded yet")),
     }
 }
