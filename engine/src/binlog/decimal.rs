@@ -66,11 +66,12 @@ pub(crate) fn write(raw: &[u8], precision: u8, scale: u8, out: &mut Vec<u8>) -> 
     Ok(())
 }
 
-/// Writes a number with leading zeros.
+/// Writes a number with leading zeros, at most 20 digits.
+#[inline]
 pub(crate) fn write_digits(value: u64, digits: usize, out: &mut Vec<u8>) {
     let mut buffer = [b'0'; 20];
-    let mut rest = value;
     let digits = digits.min(buffer.len());
+    let mut rest = value;
     for place in buffer[..digits].iter_mut().rev() {
         *place = b'0' + (rest % 10) as u8;
         rest /= 10;

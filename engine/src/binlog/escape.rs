@@ -94,9 +94,21 @@ pub(crate) fn escape_ascii(byte: u8, out: &mut Vec<u8>) {
     }
 }
 
-/// Escapes one byte of UTF-8 as JSON, and the result as the content of a JSON string: for JSON within JSON.
+/// Escapes bytes that must be UTF-8 as JSON, and the result as the content of a JSON string: for JSON within JSON.
 #[inline]
-pub(crate) fn escape_twice(byte: u8, out: &mut Vec<u8>) {
+pub(crate) fn escape_utf8_twice(text: &[u8], out: &mut Vec<u8>) -> Result<(), BadValue> {
+    if is_plain(text) {
+        out.extend_from_slice(text);
+        return Ok(());
+    }
+    if std::str::from_utf8(text).is_err() {
+        return Err(BadValue::Expected("text in utf8"));
+    }
+    text.iter().for_each(|&byte| escape_twice(byte, out));
+    Ok(())
+}
+
+fn escape_twice(byte: u8, out: &mut Vec<u8>) {
     match ESCAPES[usize::from(byte)] {
         0 => out.push(byte),
         b'u' => {

@@ -3,7 +3,7 @@
 //!
 //! Must not build a tree. Layout: MySQL's `json_binary.h`; text form: what `SELECT` prints.
 
-use super::escape::escape_twice;
+use super::escape::escape_utf8_twice;
 use super::number;
 use super::read::{Read, Reader, le_uint};
 use super::text::BadValue;
@@ -142,13 +142,8 @@ impl Walk<'_> {
 
     fn string(&mut self, text: &[u8]) -> Result<(), BadValue> {
         self.spend(text.len())?;
-        if std::str::from_utf8(text).is_err() {
-            return Err(BadValue::Expected("JSON text in utf8"));
-        }
         self.quote();
-        for &byte in text {
-            escape_twice(byte, self.out);
-        }
+        escape_utf8_twice(text, self.out)?;
         self.quote();
         Ok(())
     }

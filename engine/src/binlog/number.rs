@@ -2,18 +2,16 @@
 //!
 //! Must not know columns beyond their sign.
 
-use super::read::le_uint;
+use super::read::{le_int, le_uint};
 use super::text::BadValue;
 
 /// A little-endian integer of 1, 2, 3, 4 or 8 bytes.
 #[inline]
 pub(crate) fn write_integer(raw: &[u8], unsigned: bool, out: &mut Vec<u8>) {
-    let value = le_uint(raw);
     if unsigned {
-        write_u64(value, out);
+        write_u64(le_uint(raw), out);
     } else {
-        let shift = 64 - 8 * raw.len().clamp(1, 8) as u32;
-        write_i64(((value << shift) as i64) >> shift, out);
+        write_i64(le_int(raw), out);
     }
 }
 
@@ -34,7 +32,8 @@ pub(crate) fn write_float(raw: &[u8], out: &mut Vec<u8>) -> Result<(), BadValue>
     if !value.is_finite() {
         return Err(BadValue::Expected("a finite FLOAT"));
     }
-    write_shortest(format_args!("{value:e}"), out)
+    write_shortest(zmij::Buffer::new().format_finite(value), out);
+    Ok(())
 }
 
 /// A DOUBLE: the shortest digits that read back as the same 8-byte number.
@@ -44,45 +43,48 @@ pub(crate) fn write_double(raw: &[u8], out: &mut Vec<u8>) -> Result<(), BadValue
     if !value.is_finite() {
         return Err(BadValue::Expected("a finite DOUBLE"));
     }
-    write_shortest(format_args!("{value:e}"), out)
+    write_shortest(zmij::Buffer::new().format_finite(value), out);
+    Ok(())
 }
 
 /// Lays shortest digits out as the server does: plain while the point is within 15 digits, else with an exponent
-/// without plus sign or leading zeros.
-fn write_shortest(scientific: std::fmt::Arguments<'_>, out: &mut Vec<u8>) -> Result<(), BadValue> {
-    use std::io::Write;
-    let mut buffer = [0u8; 40];
-    let mut cursor = std::io::Cursor::new(&mut buffer[..]);
-    // At most 17 digits, signs, a point and an exponent of 3 digits: 40 bytes hold every finite number.
-    let length = match cursor.write_fmt(scientific) {
-        Ok(()) => cursor.position() as usize,
-        Err(_) => return Err(BadValue::Expected("a number")),
-    };
+/// without plus sign or leading zeros. `text` is any usual form of the number (`-1.5e-7`, `0.001`, `12.0`).
+fn write_shortest(text: &str, out: &mut Vec<u8>) {
     let mut digits = [0u8; 24];
-    let mut count = 0;
-    let mut exponent = 0i32;
-    let mut text = buffer[..length].iter();
-    for &byte in text.by_ref() {
+    let (mut count, mut point, mut exponent) = (0, 0i32, 0i32);
+    let (mut in_fraction, mut negative_exponent) = (false, false);
+    let mut bytes = text.bytes();
+    for byte in bytes.by_ref() {
         match byte {
             b'-' => out.push(b'-'),
-            b'.' => {}
+            b'.' => in_fraction = true,
             b'e' => break,
+            b'0' if count == 0 => point -= i32::from(in_fraction),
             digit => {
-                digits[count] = digit;
-                count += 1;
+                // A shortest form has at most 17 digits; zeros that only place the point may follow.
+                if let Some(place) = digits.get_mut(count) {
+                    *place = digit;
+                    count += 1;
+                }
+                point += i32::from(!in_fraction);
             }
         }
     }
-    let mut negative = false;
-    for &byte in text {
+    for byte in bytes {
         match byte {
-            b'-' => negative = true,
-            digit => exponent = exponent * 10 + i32::from(digit - b'0'),
+            b'+' => {}
+            b'-' => negative_exponent = true,
+            digit => exponent = exponent * 10 + i32::from(digit.wrapping_sub(b'0')),
         }
     }
-    let point = if negative { 1 - exponent } else { 1 + exponent };
-    lay_out(&digits[..count], point, out);
-    Ok(())
+    while count > 0 && digits[count - 1] == b'0' {
+        count -= 1;
+    }
+    if count == 0 {
+        out.push(b'0');
+        return;
+    }
+    lay_out(&digits[..count], point + if negative_exponent { -exponent } else { exponent }, out);
 }
 
 /// Digits with the decimal point before the digit of index `point` (which may lie outside of them).

@@ -55,7 +55,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next `len` bytes.
-    #[inline]
+    #[inline(always)]
     pub fn take(&mut self, len: usize, expected: &'static str) -> Read<&'a [u8]> {
         match self.bytes[self.at..].split_at_checked(len) {
             Some((head, _)) => {
@@ -142,13 +142,31 @@ impl<'a> Reader<'a> {
 /// An unsigned little-endian integer of at most 8 bytes; further bytes are ignored.
 #[inline]
 pub(crate) fn le_uint(bytes: &[u8]) -> u64 {
-    bytes.iter().take(8).rev().fold(0, |value, &byte| (value << 8) | u64::from(byte))
+    match *bytes {
+        [a] => u64::from(a),
+        [a, b] => u64::from(u16::from_le_bytes([a, b])),
+        [a, b, c] => u64::from(u32::from_le_bytes([a, b, c, 0])),
+        [a, b, c, d] => u64::from(u32::from_le_bytes([a, b, c, d])),
+        [a, b, c, d, e, f, g, h] => u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+        _ => bytes.iter().take(8).rev().fold(0, |value, &byte| (value << 8) | u64::from(byte)),
+    }
+}
+
+/// A signed little-endian integer of at most 8 bytes; further bytes are ignored.
+#[inline]
+pub(crate) fn le_int(bytes: &[u8]) -> i64 {
+    let shift = 64 - 8 * bytes.len().clamp(1, 8) as u32;
+    ((le_uint(bytes) << shift) as i64) >> shift
 }
 
 /// An unsigned big-endian integer of at most 8 bytes; leading bytes beyond 8 are shifted out.
 #[inline]
 pub(crate) fn be_uint(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0, |value, &byte| (value << 8) | u64::from(byte))
+    match *bytes {
+        [a] => u64::from(a),
+        [a, b, c, d] => u64::from(u32::from_be_bytes([a, b, c, d])),
+        _ => bytes.iter().fold(0, |value, &byte| (value << 8) | u64::from(byte)),
+    }
 }
 
 #[cfg(test)]

@@ -56,8 +56,8 @@ pub(crate) enum ColumnWidth {
 }
 
 impl ColumnWidth {
-    /// Takes a value's bytes.
-    #[inline]
+    /// Takes a value's bytes. Inlined into the loop over a row's columns, where the time goes.
+    #[inline(always)]
     pub fn take<'a>(self, reader: &mut Reader<'a>) -> Read<&'a [u8]> {
         match self {
             ColumnWidth::Fixed(len) => reader.take(usize::from(len), "a value of fixed length"),

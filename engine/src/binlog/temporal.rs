@@ -20,29 +20,26 @@ fn fraction_us(value: u64, bytes: usize) -> u64 {
     value * POWERS[6 - 2 * bytes.min(3)]
 }
 
-fn write_two(value: u64, out: &mut Vec<u8>) {
-    out.extend_from_slice(&[b'0' + (value / 10 % 10) as u8, b'0' + (value % 10) as u8]);
+/// The two digits of a number; of a greater one the last two.
+#[inline]
+fn two(value: u64) -> [u8; 2] {
+    let value = (value % 100) as u8;
+    [b'0' + value / 10, b'0' + value % 10]
 }
 
+#[inline]
 fn write_ymd(year: u64, month: u64, day: u64, out: &mut Vec<u8>) {
-    write_two(year / 100, out);
-    write_two(year % 100, out);
-    out.push(b'-');
-    write_two(month, out);
-    out.push(b'-');
-    write_two(day, out);
+    let ([y1, y2], [y3, y4], [m1, m2], [d1, d2]) = (two(year / 100), two(year), two(month), two(day));
+    out.extend_from_slice(&[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2]);
 }
 
+#[inline]
 fn write_hms(hour: u64, minute: u64, second: u64, out: &mut Vec<u8>) {
     if hour >= 100 {
-        write_u64(hour, out);
-    } else {
-        write_two(hour, out);
+        write_u64(hour / 100, out);
     }
-    out.push(b':');
-    write_two(minute, out);
-    out.push(b':');
-    write_two(second, out);
+    let ([h1, h2], [m1, m2], [s1, s2]) = (two(hour), two(minute), two(second));
+    out.extend_from_slice(&[h1, h2, b':', m1, m2, b':', s1, s2]);
 }
 
 fn write_fraction(us: u64, fsp: u8, out: &mut Vec<u8>) -> Result<(), BadValue> {
