@@ -1,0 +1,129 @@
+//! Who a server is and how it is set.
+//!
+//! Variables are asked by `SHOW GLOBAL VARIABLES`, which leaves out what a server does not know instead of failing; GTID
+//! sets by `SELECT`, because `SHOW` cuts them at 1,024 characters.
+
+use std::collections::BTreeMap;
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Row, Value};
+use towpath_engine::gtid::GtidSet;
+use towpath_engine::ports::source::{Flavor, ServerIdentity, SourceError};
+use towpath_engine::position::FilePosition;
+
+use super::MySqlSource;
+
+const VARIABLES: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'server_uuid', 'server_id', 'log_bin', \
+    'binlog_format', 'binlog_row_image', 'binlog_row_metadata', 'gtid_mode', 'gtid_domain_id', 'read_only', \
+    'super_read_only')";
+
+/// Asks for everything the engine wants to know.
+pub(super) async fn identify(source: &MySqlSource, conn: &mut Conn) -> Result<ServerIdentity, SourceError> {
+    let variables = variables(source, conn).await?;
+    let value = |name: &str| variables.get(name).cloned().unwrap_or_default();
+    let is_on = |name: &str| matches!(value(name).to_ascii_uppercase().as_str(), "ON" | "1");
+    let flavor = flavor_of(&variables);
+    let log_bin = is_on("log_bin");
+    let (gtid_executed, gtid_purged, mariadb_position) = positions(source, conn, flavor).await?;
+    let (oldest, end) = if log_bin {
+        let files = binlog_files(source, conn).await?;
+        let oldest = files.first().map(|(name, _)| name.clone()).unwrap_or_default();
+        (FilePosition::new(oldest, 4), end(source, conn, flavor).await?)
+    } else {
+        (FilePosition::new("", 4), FilePosition::new("", 4))
+    };
+    let uptime: Option<(String, String)> =
+        source.with_deadline("SHOW STATUS", conn.query_first("SHOW GLOBAL STATUS LIKE 'Uptime'")).await?;
+    let grants: Vec<String> = source.with_deadline("SHOW GRANTS", conn.query("SHOW GRANTS")).await?;
+    let server_uuid = match flavor {
+        Flavor::MySql => value("server_uuid"),
+        Flavor::MariaDb => format!("mariadb-{}-{}", value("server_id"), value("gtid_domain_id")),
+    };
+    Ok(ServerIdentity {
+        flavor,
+        version: value("version"),
+        server_uuid,
+        server_id: value("server_id").parse().unwrap_or_default(),
+        log_bin,
+        binlog_format: value("binlog_format").to_ascii_uppercase(),
+        row_image: value("binlog_row_image").to_ascii_uppercase(),
+        row_metadata: value("binlog_row_metadata").to_ascii_uppercase(),
+        gtid_mode: flavor == Flavor::MariaDb || value("gtid_mode").eq_ignore_ascii_case("ON"),
+        gtid_executed,
+        gtid_purged,
+        mariadb_position,
+        oldest,
+        end,
+        uptime_s: uptime.and_then(|(_, seconds)| seconds.parse().ok()).unwrap_or_default(),
+        // MariaDB from 12 on answers with words here.
+        read_only: is_on("super_read_only")
+            || !matches!(value("read_only").to_ascii_uppercase().as_str(), "" | "OFF" | "0"),
+        grants,
+    })
+}
+
+/// MySQL or MariaDB, told by a variable that only MariaDB has (its version text can be set to anything).
+pub(super) async fn flavor(source: &MySqlSource, conn: &mut Conn) -> Result<Flavor, SourceError> {
+    Ok(flavor_of(&variables(source, conn).await?))
+}
+
+fn flavor_of(variables: &BTreeMap<String, String>) -> Flavor {
+    if variables.contains_key("gtid_domain_id") { Flavor::MariaDb } else { Flavor::MySql }
+}
+
+async fn variables(source: &MySqlSource, conn: &mut Conn) -> Result<BTreeMap<String, String>, SourceError> {
+    let rows: Vec<(String, String)> = source.with_deadline("SHOW VARIABLES", conn.query(VARIABLES)).await?;
+    Ok(rows.into_iter().collect())
+}
+
+/// `@@gtid_executed`, `@@gtid_purged` (MySQL) and `@@gtid_binlog_pos` (MariaDB).
+pub(super) async fn positions(
+    source: &MySqlSource,
+    conn: &mut Conn,
+    flavor: Flavor,
+) -> Result<(GtidSet, GtidSet, String), SourceError> {
+    if flavor == Flavor::MariaDb {
+        let position: Option<String> =
+            source.with_deadline("@@gtid_binlog_pos", conn.query_first("SELECT @@GLOBAL.gtid_binlog_pos")).await?;
+        return Ok((GtidSet::default(), GtidSet::default(), position.unwrap_or_default()));
+    }
+    let sets: Option<(String, String)> = source
+        .with_deadline("@@gtid_executed", conn.query_first("SELECT @@GLOBAL.gtid_executed, @@GLOBAL.gtid_purged"))
+        .await?;
+    let (executed, purged) = sets.unwrap_or_default();
+    Ok((parse_set(&executed)?, parse_set(&purged)?, String::new()))
+}
+
+fn parse_set(text: &str) -> Result<GtidSet, SourceError> {
+    text.parse().map_err(|err| SourceError::Refused(format!("the source's GTID set cannot be read: {err}")))
+}
+
+/// The binlog files and their sizes, oldest first.
+pub(super) async fn binlog_files(source: &MySqlSource, conn: &mut Conn) -> Result<Vec<(String, u64)>, SourceError> {
+    let rows: Vec<Row> = source.with_deadline("SHOW BINARY LOGS", conn.query("SHOW BINARY LOGS")).await?;
+    Ok(rows.iter().map(|row| (text(row, 0), number(row, 1))).collect())
+}
+
+/// The end of the binlog. MySQL 8.2 renamed the statement and 8.4 refuses the old one; MariaDB knows only the old one.
+pub(super) async fn end(source: &MySqlSource, conn: &mut Conn, flavor: Flavor) -> Result<FilePosition, SourceError> {
+    let renamed = flavor == Flavor::MySql && conn.server_version() >= (8, 2, 0);
+    let statement = if renamed { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" };
+    let row: Option<Row> = source.with_deadline(statement, conn.query_first(statement)).await?;
+    let row = row.ok_or_else(|| SourceError::Refused("the source writes no binlog: start it with --log-bin".into()))?;
+    Ok(FilePosition::new(text(&row, 0), number(&row, 1)))
+}
+
+/// A column of a text answer; empty where NULL or absent.
+pub(super) fn text(row: &Row, index: usize) -> String {
+    match row.as_ref(index) {
+        Some(Value::Bytes(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
+        Some(Value::Int(number)) => number.to_string(),
+        Some(Value::UInt(number)) => number.to_string(),
+        _ => String::new(),
+    }
+}
+
+/// A numeric column of a text answer; 0 where NULL or absent.
+pub(super) fn number(row: &Row, index: usize) -> u64 {
+    text(row, index).parse().unwrap_or_default()
+}
