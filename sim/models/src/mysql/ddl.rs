@@ -49,6 +49,10 @@ fn type_text(column: &Column) -> String {
         ColumnType::Time { fsp } => format!("TIME({fsp})"),
         ColumnType::DateTime { fsp } => format!("DATETIME({fsp})"),
         ColumnType::Timestamp { fsp } => format!("TIMESTAMP({fsp})"),
+        // The server makes no columns of the old formats any more; it only keeps those it has.
+        ColumnType::OldTime => "TIME".into(),
+        ColumnType::OldDateTime => "DATETIME".into(),
+        ColumnType::OldTimestamp => "TIMESTAMP".into(),
         ColumnType::Char { max_bytes } if binary => format!("BINARY({max_bytes})"),
         ColumnType::Char { max_bytes } => format!("CHAR({})", width(*max_bytes)),
         ColumnType::VarChar { max_bytes } if binary => format!("VARBINARY({max_bytes})"),

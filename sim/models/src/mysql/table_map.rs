@@ -48,6 +48,9 @@ fn type_and_metadata(kind: &ColumnType) -> (u8, Vec<u8>) {
         ColumnType::Time { fsp } => (19, vec![*fsp]),
         ColumnType::DateTime { fsp } => (18, vec![*fsp]),
         ColumnType::Timestamp { fsp } => (17, vec![*fsp]),
+        ColumnType::OldTimestamp => (7, vec![]),
+        ColumnType::OldTime => (11, vec![]),
+        ColumnType::OldDateTime => (12, vec![]),
         // The length has ten bits; its two highest lie, inverted, in the byte that names the real type.
         ColumnType::Char { max_bytes } => (254, vec![0xfe ^ ((max_bytes & 0x300) >> 4) as u8, *max_bytes as u8]),
         ColumnType::VarChar { max_bytes } => (15, (*max_bytes as u16).to_le_bytes().to_vec()),
