@@ -14,9 +14,11 @@
 //! Everything listens on 127.0.0.1 only. What this crate starts it ends by recorded process identity, never by name. It knows
 //! nothing of the pipeline.
 
+pub mod bench;
 mod builder;
 pub mod by_hand;
 mod details;
+pub mod harness;
 pub mod install;
 pub mod leftovers;
 mod native;
