@@ -128,7 +128,11 @@ impl StackBuilder {
     /// When no Elasticsearch version fits.
     pub fn packages(&self) -> Result<Vec<Package>> {
         let mut packages = Vec::new();
-        let mut add = |wanted: bool, package| if wanted { packages.push(package) };
+        let mut add = |wanted: bool, package| {
+            if wanted {
+                packages.push(package)
+            }
+        };
         add(self.mysql, Package::Mysql);
         add(self.mariadb, Package::Mariadb);
         add(self.kafka > 0, Package::Kafka);

@@ -129,7 +129,10 @@ impl Details {
             line("", &format!("{}/kafka-topics --bootstrap-server {} --list", bin.display(), kafka.bootstrap));
             if let Some(sasl) = &kafka.sasl {
                 let Sasl { bootstrap, user, password, ca_pem } = sasl;
-                line("Kafka SASL_SSL", &format!("{bootstrap}   SCRAM-SHA-256 {user}:{password}, CA {}", ca_pem.display()));
+                line(
+                    "Kafka SASL_SSL",
+                    &format!("{bootstrap}   SCRAM-SHA-256 {user}:{password}, CA {}", ca_pem.display()),
+                );
             }
         }
         if let Some(servers) = &self.zookeeper {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use towpath_stack::install::{self, Package};
-use towpath_stack::{Details, Stack, StackBuilder, by_hand, paths};
+use towpath_stack::{Details, Stack, StackBuilder, bench, by_hand, paths};
 
 /// Real MySQL, MariaDB, Kafka, ZooKeeper and Elasticsearch as local processes on 127.0.0.1.
 #[derive(Parser)]
@@ -45,6 +45,11 @@ enum Command {
         #[arg(long)]
         purge: bool,
     },
+    /// Measure the pipeline (see docs/performance.md).
+    Bench {
+        #[command(subcommand)]
+        what: Bench,
+    },
     /// Print the end of a service's log.
     Logs {
         /// mysql, mysql-replica-1, mariadb, kafka-1, zookeeper-1, es-hot, …
@@ -55,6 +60,20 @@ enum Command {
         #[command(flatten)]
         place: Place,
     },
+}
+
+/// What is measured; every figure of a table comes from one run.
+#[derive(Subcommand)]
+enum Bench {
+    /// The bare dump, binlog to Kafka, Kafka to Elasticsearch, on a stack of its own.
+    Pipeline(bench::pipeline::Arguments),
+}
+
+/// The `towpath` beside this program.
+fn towpath_binary() -> Result<PathBuf> {
+    let path = std::env::current_exe()?.with_file_name("towpath");
+    anyhow::ensure!(path.is_file(), "{} is missing: type `cargo build -p towpath`", path.display());
+    Ok(path)
 }
 
 #[derive(Args)]
@@ -118,10 +137,14 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Status(place) => status(&place, json).await,
         Command::Down { place, purge } => {
             let stopped = by_hand::down(&place.folder()?, purge).await?;
-            let text = if stopped.is_empty() { "nothing runs".to_owned() } else { format!("stopped {}", stopped.join(", ")) };
+            let text =
+                if stopped.is_empty() { "nothing runs".to_owned() } else { format!("stopped {}", stopped.join(", ")) };
             tell(json, &serde_json::json!({ "stopped": stopped }), &text)
         }
         Command::Logs { service, lines, place } => logs(&service, lines, &place, json),
+        Command::Bench { what: Bench::Pipeline(arguments) } => {
+            bench::pipeline::run(&arguments, &towpath_binary()?, json).await.map(|()| ExitCode::SUCCESS)
+        }
     }
 }
 
@@ -145,8 +168,10 @@ async fn install_command(only: Vec<String>, verify: bool, json: bool) -> Result<
 }
 
 fn builder(up: &Up) -> StackBuilder {
-    let names: Vec<&str> = up.es.iter().map(String::as_str).filter(|name| !name.is_empty() && *name != "none").collect();
-    let mut builder = Stack::builder().mysql().mysql_replicas(up.mysql_replicas).kafka(up.kafka).zookeeper(up.zookeeper);
+    let names: Vec<&str> =
+        up.es.iter().map(String::as_str).filter(|name| !name.is_empty() && *name != "none").collect();
+    let mut builder =
+        Stack::builder().mysql().mysql_replicas(up.mysql_replicas).kafka(up.kafka).zookeeper(up.zookeeper);
     builder = builder.es(&names);
     if up.mariadb {
         builder = builder.mariadb();

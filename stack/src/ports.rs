@@ -84,7 +84,9 @@ fn require_free(port: u16, service: &str) -> Result<()> {
         }
         None => ("another program".to_owned(), format!("find it with `ss -ltnp 'sport = :{port}'`")),
     };
-    bail!("port {port}, which {service} needs, is held by {holder}: {advice}, or `cargo stack down` if it is an earlier stack")
+    bail!(
+        "port {port}, which {service} needs, is held by {holder}: {advice}, or `cargo stack down` if it is an earlier stack"
+    )
 }
 
 /// A port from a map.

@@ -104,7 +104,11 @@ impl Stat {
 }
 
 fn all_pids() -> impl Iterator<Item = i32> {
-    std::fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+    std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 fn marked(pid: i32, marker: &str) -> bool {
@@ -120,12 +124,14 @@ fn boot() -> String {
 /// Who listens on a TCP port of this machine, as far as this user may know: `name (pid N)`.
 #[must_use]
 pub fn holder_of_port(port: u16) -> Option<String> {
-    let inode = listening_inode(Path::new("/proc/net/tcp"), port).or_else(|| listening_inode(Path::new("/proc/net/tcp6"), port))?;
+    let inode = listening_inode(Path::new("/proc/net/tcp"), port)
+        .or_else(|| listening_inode(Path::new("/proc/net/tcp6"), port))?;
     let socket = format!("socket:[{inode}]");
     all_pids().find_map(|pid| {
-        let holds = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten().any(|entry| {
-            std::fs::read_link(entry.path()).is_ok_and(|target| target.as_os_str() == socket.as_str())
-        });
+        let holds = std::fs::read_dir(format!("/proc/{pid}/fd"))
+            .ok()?
+            .flatten()
+            .any(|entry| std::fs::read_link(entry.path()).is_ok_and(|target| target.as_os_str() == socket.as_str()));
         let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
         holds.then(|| format!("{} (pid {pid})", name.trim()))
     })

@@ -204,7 +204,9 @@ impl Service {
 
     pub(crate) fn forget(&self) -> Result<()> {
         match std::fs::remove_file(self.pid_path()) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).context("cannot remove a pid file"),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).context("cannot remove a pid file")
+            }
             _ => Ok(()),
         }
     }

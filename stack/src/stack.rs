@@ -48,7 +48,8 @@ impl Stack {
     /// # Errors
     /// When there is none.
     pub fn attach(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("no stack is described in {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("no stack is described in {}", path.display()))?;
         let description: Description =
             serde_json::from_str(&text).with_context(|| format!("{} describes no stack of ours", path.display()))?;
         if description.format != 1 {

@@ -5,8 +5,8 @@
 //! and twenty a transaction, the rest five hundred rows a statement. Content depends on the order's number alone.
 
 use anyhow::{Context, Result};
-use mysql_async::prelude::Queryable;
 use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
 use std::fmt::Write as _;
 
 /// What the workload amounts to.

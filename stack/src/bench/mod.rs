@@ -3,3 +3,4 @@
 //! Must not judge: whether a figure is good enough is for the reader.
 
 pub mod load;
+pub mod pipeline;

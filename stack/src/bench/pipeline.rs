@@ -15,7 +15,7 @@ use towpath_engine::position::Position;
 use super::load::{self, Plan};
 use crate::Stack;
 use crate::harness::config::{Pipeline, Sink};
-use crate::harness::towpath::Towpath;
+use crate::harness::towpath::{Towpath, sum};
 
 /// What to run.
 #[derive(Debug, Clone, clap::Args)]
@@ -32,9 +32,6 @@ pub struct Arguments {
     /// Partitions of the topic
     #[arg(long, default_value_t = 4)]
     partitions: u32,
-    /// One JSON object on standard output
-    #[arg(long)]
-    json: bool,
 }
 
 const NAME: &str = "orders";
@@ -46,7 +43,7 @@ const STEP: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// When a service does not start, or the pipeline does not carry everything.
-pub async fn run(arguments: &Arguments, binary: &Path) -> Result<()> {
+pub async fn run(arguments: &Arguments, binary: &Path, as_json: bool) -> Result<()> {
     let stack = Stack::builder()
         .mysql()
         .mysql_options(&["--sync-binlog=0", "--innodb-flush-log-at-trx-commit=0", "--max-binlog-size=1G"])
@@ -60,10 +57,10 @@ pub async fn run(arguments: &Arguments, binary: &Path) -> Result<()> {
     let (dump_s, dump_bytes) = dump(&stack).await?;
     let report = |what: &str| eprintln!("{what} …");
     report("binlog → Kafka");
-    let kafka = carry(&stack, arguments, binary, "deployer", "towpath_rows_acknowledged_total", plan.rows()).await?;
+    let kafka = carry(&stack, arguments, binary, DEPLOYER, plan.rows()).await?;
     report("Kafka → Elasticsearch");
     let documents = plan.orders + plan.updates;
-    let search = carry(&stack, arguments, binary, "adapter", "towpath_sink_rows_final_total", documents).await?;
+    let search = carry(&stack, arguments, binary, ADAPTER, plan.rows()).await?;
     let mb = dump_bytes as f64 / 1e6;
     let rows = plan.rows() as f64;
     let result = json!({
@@ -85,7 +82,11 @@ pub async fn run(arguments: &Arguments, binary: &Path) -> Result<()> {
             "peak_rss_mb": round(search.peak_rss as f64 / 1e6),
         },
     });
-    if arguments.json { println!("{result}") } else { println!("{}", table(&result)) }
+    if as_json {
+        println!("{result}")
+    } else {
+        println!("{}", table(&result))
+    }
     stack.stop().await
 }
 
@@ -122,7 +123,8 @@ async fn dump(stack: &Stack) -> Result<(f64, u64)> {
         let batch = stream.next().await?;
         bytes += batch.bytes.len() as u64;
         for event in batch.events() {
-            let at = |from: usize| event.get(from..from + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+            let at =
+                |from: usize| event.get(from..from + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
             // ROTATE (type 4) names the next file behind its 8 bytes of position.
             if event.get(4) == Some(&4) {
                 file = String::from_utf8_lossy(event.get(27..).unwrap_or_default()).into_owned();
@@ -133,45 +135,56 @@ async fn dump(stack: &Stack) -> Result<(f64, u64)> {
     }
 }
 
+/// A role with the metrics that tell how far it is: rows taken in, and bytes whose outcome is still open.
+#[derive(Clone, Copy)]
+struct Role {
+    name: &'static str,
+    rows: &'static str,
+    open: &'static str,
+}
+
+const DEPLOYER: Role = Role { name: "deployer", rows: "towpath_rows_total", open: "towpath_in_flight_bytes" };
+const ADAPTER: Role = Role { name: "adapter", rows: "towpath_sink_rows_total", open: "towpath_sink_buffered_bytes" };
+
 struct Carried {
     seconds: f64,
     cpu_s: f64,
     peak_rss: u64,
 }
 
-/// Runs one role until `metric` says that all rows are through; timed from the last look at which there were none.
-async fn carry(
-    stack: &Stack,
-    arguments: &Arguments,
-    binary: &Path,
-    role: &str,
-    metric: &str,
-    rows: u64,
-) -> Result<Carried> {
-    let (config, admin) = pipeline(stack, arguments)?.write(stack.folder(), role)?;
-    let log: PathBuf = stack.folder().join(format!("towpath-{role}.log"));
-    let mut towpath = Towpath::start(binary, &config, role, admin, &log, &[])?;
+/// Runs one role until all rows are through; timed from the last look at which there were none.
+async fn carry(stack: &Stack, arguments: &Arguments, binary: &Path, role: Role, rows: u64) -> Result<Carried> {
+    let (config, admin) = pipeline(stack, arguments)?.write(stack.folder(), role.name)?;
+    let log: PathBuf = stack.folder().join(format!("towpath-{}.log", role.name));
+    let mut towpath = Towpath::start(binary, &config, role.name, admin, &log, &[])?;
     let deadline = Instant::now() + PATIENCE;
     let mut begun = Instant::now();
     let (mut seen, mut idle_cpu) = (0.0, 0.0);
     loop {
         if let Some(status) = towpath.ended()? {
-            bail!("towpath {role} ended with {status}; its log ends:\n{}", towpath.log_tail());
+            bail!("towpath {} ended with {status}; its log ends:\n{}", role.name, towpath.log_tail());
         }
         if Instant::now() >= deadline {
-            bail!("towpath {role} carried {seen} of {rows} rows in {PATIENCE:?}:\n{}", towpath.log_tail());
+            bail!("{} carried {seen} of {rows} rows in {PATIENCE:?}; its log ends:\n{}", role.name, towpath.log_tail());
         }
-        seen = towpath.metric(metric).await.unwrap_or(0.0);
+        let open = match towpath.metrics().await {
+            Ok(series) => {
+                seen = sum(&series, role.rows);
+                sum(&series, role.open)
+            }
+            // The admin server is not up yet.
+            Err(_) => 1.0,
+        };
         if seen == 0.0 {
             begun = Instant::now();
             idle_cpu = towpath.usage()?.cpu_s;
         }
-        if seen >= rows as f64 {
+        if seen >= rows as f64 && open == 0.0 {
             let seconds = begun.elapsed().as_secs_f64();
             let usage = towpath.usage()?;
             let status = towpath.stop(Duration::from_secs(30)).await.context("stopping")?;
             if !status.success() {
-                bail!("towpath {role} ended with {status}");
+                bail!("towpath {} ended with {status}", role.name);
             }
             return Ok(Carried { seconds, cpu_s: usage.cpu_s - idle_cpu, peak_rss: usage.peak_rss });
         }
@@ -201,7 +214,7 @@ fn pipeline(stack: &Stack, arguments: &Arguments) -> Result<Pipeline> {
 
 fn table(result: &Value) -> Table {
     let mut table = Table::new();
-    table.load_preset(comfy_table::presets::UTF8_FULL_CONDENSED);
+    table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED);
     table.set_header(["stage", "per second", "MB/s", "CPU s per million", "peak MB"]);
     let figure = |stage: &str, key: &str| match &result[stage][key] {
         Value::Null => Cell::new("–"),

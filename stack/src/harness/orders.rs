@@ -121,9 +121,7 @@ fn read_row(table: Table, row: mysql_async::Row) -> Result<Row> {
 fn read_value(name: &str, value: mysql_async::Value) -> Result<Value> {
     let text = match value {
         mysql_async::Value::NULL => return Ok(Value::Null),
-        mysql_async::Value::Bytes(bytes) => {
-            String::from_utf8(bytes).with_context(|| format!("{name} is not UTF-8"))?
-        }
+        mysql_async::Value::Bytes(bytes) => String::from_utf8(bytes).with_context(|| format!("{name} is not UTF-8"))?,
         other => bail!("{name} arrived as {other:?}"),
     };
     let number = || text.parse::<i64>().with_context(|| format!("{name} is {text:?}, not a number"));

@@ -31,6 +31,11 @@ pub struct Usage {
     pub peak_rss: u64,
 }
 
+/// The sum of a metric's series over all labels; 0 if there is none.
+pub fn sum(series: &BTreeMap<String, f64>, name: &str) -> f64 {
+    series.iter().filter(|(key, _)| key.split('{').next() == Some(name)).map(|(_, value)| value).sum()
+}
+
 impl Towpath {
     /// Starts `towpath run --config CONFIG --role ROLE` with further arguments; its log goes to `log` (appended).
     pub fn start(
@@ -86,8 +91,7 @@ impl Towpath {
 
     /// The sum of a metric's series over all labels; 0 if it does not exist yet.
     pub async fn metric(&self, name: &str) -> Result<f64> {
-        let all = self.metrics().await?;
-        Ok(all.iter().filter(|(key, _)| key.split('{').next() == Some(name)).map(|(_, value)| value).sum())
+        Ok(sum(&self.metrics().await?, name))
     }
 
     /// Waits until `/readyz` says ready.

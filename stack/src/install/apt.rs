@@ -37,7 +37,12 @@ pub(super) fn bring(request: &Request<'_>, progress: &Progress) -> Result<Vec<St
 
 fn apt(config: &Path) -> Command {
     let mut command = Command::new("apt-get");
-    command.arg("-c").arg(config).args(["-o", "APT::Status-Fd=1"]).env("LC_ALL", "C").env("DEBIAN_FRONTEND", "noninteractive");
+    command
+        .arg("-c")
+        .arg(config)
+        .args(["-o", "APT::Status-Fd=1"])
+        .env("LC_ALL", "C")
+        .env("DEBIAN_FRONTEND", "noninteractive");
     command
 }
 
@@ -94,7 +99,9 @@ fn mirrors() -> Result<Mirrors> {
     let output = Command::new("apt-get")
         .args(["indextargets", "--format", "$(SITE) $(RELEASE)", "Created-By: Packages"])
         .output()
-        .context("apt-get cannot be run: MySQL and MariaDB are taken from Debian packages, so a machine with apt is needed")?;
+        .context(
+            "apt-get cannot be run: MySQL and MariaDB are taken from Debian packages, so a machine with apt is needed",
+        )?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     pick_mirrors(&text).context(
         "this machine's apt knows no Debian mirror: add one, e.g. a `deb URL bookworm main` line in /etc/apt/sources.list.d",
@@ -157,7 +164,8 @@ fn unpack(request: &Request<'_>, progress: &Progress) -> Result<Vec<String>> {
     for (done, archive) in archives.iter().enumerate() {
         let name = archive.file_stem().unwrap_or_default().to_string_lossy().replacen('_', " ", 1);
         progress.say(format!("unpacking {name}"));
-        let output = Command::new("dpkg").arg("-x").arg(archive).arg(request.root).output().context("cannot run dpkg")?;
+        let output =
+            Command::new("dpkg").arg("-x").arg(archive).arg(request.root).output().context("cannot run dpkg")?;
         if !output.status.success() {
             bail!("dpkg cannot unpack {}: {}", archive.display(), String::from_utf8_lossy(&output.stderr).trim());
         }

@@ -39,7 +39,12 @@ pub(super) fn copy_libraries(
 }
 
 /// Downloads one archive into `out` and returns its path.
-pub(super) fn copy_archive(coordinate: Coordinate<'_>, repository: &Path, out: &Path, progress: &Progress) -> Result<PathBuf> {
+pub(super) fn copy_archive(
+    coordinate: Coordinate<'_>,
+    repository: &Path,
+    out: &Path,
+    progress: &Progress,
+) -> Result<PathBuf> {
     progress.say("downloading by Maven");
     progress.at(10);
     let mut command = maven(repository);
@@ -55,7 +60,12 @@ pub(super) fn copy_archive(coordinate: Coordinate<'_>, repository: &Path, out: &
 }
 
 /// Unpacks a zip by Maven's own unarchiver, so that no `unzip` is needed; it keeps permissions.
-pub(super) fn unpack_archive(coordinate: Coordinate<'_>, repository: &Path, out: &Path, progress: &Progress) -> Result<()> {
+pub(super) fn unpack_archive(
+    coordinate: Coordinate<'_>,
+    repository: &Path,
+    out: &Path,
+    progress: &Progress,
+) -> Result<()> {
     progress.say("unpacking");
     let mut command = maven(repository);
     // The archive is in the repository by now: no network is asked.
@@ -80,7 +90,8 @@ fn run(command: &mut Command) -> Result<()> {
     }
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text).into_owned();
-    let told: Vec<&str> = text.lines().filter(|line| line.contains("ERROR") && !line.contains("[Help")).take(6).collect();
+    let told: Vec<&str> =
+        text.lines().filter(|line| line.contains("ERROR") && !line.contains("[Help")).take(6).collect();
     bail!("Maven failed ({}):\n  {}", output.status, told.join("\n  "))
 }
 

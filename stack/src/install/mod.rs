@@ -126,9 +126,7 @@ fn one(package: &Package, cache: &Path, fully: bool) -> Result<Installed> {
 fn bring(package: &Package, cache: &Path, work: &Path, root: &Path, progress: &Progress) -> Result<Vec<String>> {
     let repository = cache.join("maven");
     match package {
-        Package::Mysql => {
-            apt::bring(&apt::Request { suite: "sid", packages: packages::MYSQL, work, root }, progress)
-        }
+        Package::Mysql => apt::bring(&apt::Request { suite: "sid", packages: packages::MYSQL, work, root }, progress),
         Package::Mariadb => {
             apt::bring(&apt::Request { suite: "bookworm", packages: packages::MARIADB, work, root }, progress)
         }

@@ -98,7 +98,10 @@ impl Package {
         let exact = wanted.split('.').count() == 3 && wanted.split('.').all(|part| part.parse::<u32>().is_ok());
         if !exact {
             let list: Vec<&str> = ELASTICSEARCH_KNOWN.iter().map(|(version, _)| *version).collect();
-            bail!("no Elasticsearch version fits {wanted:?}: known are {}; any other by its three numbers", list.join(", "));
+            bail!(
+                "no Elasticsearch version fits {wanted:?}: known are {}; any other by its three numbers",
+                list.join(", ")
+            );
         }
         Ok(Self::Elasticsearch(wanted.to_owned()))
     }

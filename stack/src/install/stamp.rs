@@ -74,8 +74,8 @@ impl Stamp {
         for (name, entry) in &self.files {
             let path = root.join(name);
             let meta = path.metadata().with_context(|| format!("{} is missing", path.display()))?;
-            let differs = meta.size() != entry.size
-                || ((fully || meta.mtime() != entry.mtime) && sha256(&path)? != entry.sha256);
+            let differs =
+                meta.size() != entry.size || ((fully || meta.mtime() != entry.mtime) && sha256(&path)? != entry.sha256);
             if differs {
                 bail!("{} is not the file that was installed", path.display());
             }

@@ -75,8 +75,9 @@ fn other_user() -> Result<Option<(u32, u32)>> {
     if !nix::unistd::geteuid().is_root() {
         return Ok(None);
     }
-    let nobody = nix::unistd::User::from_name("nobody")?
-        .context("Elasticsearch refuses root and this machine has no user `nobody`: start the stack as an ordinary user")?;
+    let nobody = nix::unistd::User::from_name("nobody")?.context(
+        "Elasticsearch refuses root and this machine has no user `nobody`: start the stack as an ordinary user",
+    )?;
     Ok(Some((nobody.uid.as_raw(), nobody.gid.as_raw())))
 }
 

@@ -96,7 +96,12 @@ fn config(folder: &Path, id: usize, count: usize, ports: &Ports, voters: &str) -
 }
 
 /// A key and a self-signed certificate by the JDK's keytool, and the configuration of the listener that uses them.
-async fn secured(folder: &Path, java: &java::Java, ports: &Ports, facts: &mut BTreeMap<String, String>) -> Result<String> {
+async fn secured(
+    folder: &Path,
+    java: &java::Java,
+    ports: &Ports,
+    facts: &mut BTreeMap<String, String>,
+) -> Result<String> {
     let (store, certificate) = (folder.join("tls.p12"), folder.join("tls.pem"));
     let keytool = java.home.join("bin/keytool");
     if !certificate.exists() {

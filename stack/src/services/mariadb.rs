@@ -33,8 +33,14 @@ pub(crate) async fn lay_out(site: &Site, options: &[String]) -> Result<Spec> {
         let sql = folder.join("system-tables.sql");
         std::fs::write(&sql, system_tables(&unpacked)?)?;
         let mut command = Command::new(unpacked.program());
-        command.args(&base).args(["--bootstrap", "--log-warnings=0", "--enforce-storage-engine=", "--max-allowed-packet=8M"]);
-        prepare(command, Some(sql), folder.join("initialize.log"), "the initialisation of MariaDB's data folder").await?;
+        command.args(&base).args([
+            "--bootstrap",
+            "--log-warnings=0",
+            "--enforce-storage-engine=",
+            "--max-allowed-packet=8M",
+        ]);
+        prepare(command, Some(sql), folder.join("initialize.log"), "the initialisation of MariaDB's data folder")
+            .await?;
     }
     let init = folder.join("init.sql");
     std::fs::write(&init, users())?;

@@ -34,14 +34,12 @@ pub(crate) async fn lay_out(site: &Site, number: u16, options: &[String]) -> Res
     let init = folder.join("init.sql");
     std::fs::write(&init, users())?;
     let mut args = base;
-    args.extend(
-        [
-            format!("--port={port}"),
-            format!("--server-id={}", number + 1),
-            format!("--report-port={port}"),
-            format!("--init-file={}", init.display()),
-        ],
-    );
+    args.extend([
+        format!("--port={port}"),
+        format!("--server-id={}", number + 1),
+        format!("--report-port={port}"),
+        format!("--init-file={}", init.display()),
+    ]);
     args.extend(
         [
             "--bind-address=127.0.0.1",
@@ -122,7 +120,9 @@ pub(crate) async fn replicate(primary: u16, replica: u16) -> Result<()> {
 
 /// The two threads' states and their last errors; `None` when no source is set.
 async fn status(connection: &mut mysql_async::Conn) -> Result<Option<(String, String, String)>> {
-    let Some(row) = connection.query_first::<mysql_async::Row, _>("SHOW REPLICA STATUS").await? else { return Ok(None) };
+    let Some(row) = connection.query_first::<mysql_async::Row, _>("SHOW REPLICA STATUS").await? else {
+        return Ok(None);
+    };
     let text = |column: &str| row.get::<Option<String>, _>(column).flatten().unwrap_or_default();
     let errors = format!("{} {}", text("Last_IO_Error"), text("Last_SQL_Error"));
     Ok(Some((text("Replica_IO_Running"), text("Replica_SQL_Running"), errors)))
