@@ -4,6 +4,8 @@
 
 pub mod config;
 pub mod election;
+pub mod settings;
+pub mod statement;
 pub mod status;
 pub mod window;
 
