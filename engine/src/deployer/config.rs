@@ -91,6 +91,8 @@ pub struct DeployerConfig {
     pub canal_quirks: bool,
     /// A record larger than this (key, value and headers, bytes) is split by rows; a single larger row is a dead letter.
     pub max_record_bytes: usize,
+    /// The topic that takes a description of each row that no record can hold.
+    pub dead_letter: String,
     /// How a deposed leader is fenced.
     pub fencing: Fencing,
     /// Where the first start begins; without it a first start stops with cause `no-start`.
@@ -114,6 +116,8 @@ pub struct DeployerConfig {
     /// The coordinator's session timeout, as its connector is configured. Once disconnected, everything in flight is
     /// thrown away after a sixth of it: a client notices silence after two thirds, so all ends before an expiry.
     pub session_timeout: Duration,
+    /// How long an orderly end waits for the last acknowledgements.
+    pub drain_timeout: Duration,
     /// First and longest wait between two attempts at a service that is unavailable.
     pub backoff: (Duration, Duration),
     /// Without progress for this long although there is work, the status and `/readyz` say `stalled`.
@@ -127,10 +131,12 @@ pub struct DeployerConfig {
 impl DeployerConfig {
     /// A configuration with the documented defaults for everything that has one.
     pub fn new(pipeline: impl Into<String>, topic: impl Into<String>, partitions: u32, server_id: u32) -> Self {
+        let topic = topic.into();
         Self {
             pipeline: pipeline.into(),
             tables: TableFilter::default(),
-            topic: topic.into(),
+            dead_letter: format!("{topic}.dead-letter"),
+            topic,
             partitions,
             partition_by: PartitionBy::PrimaryKey,
             record: RecordMode::Event,
@@ -147,6 +153,7 @@ impl DeployerConfig {
             heartbeat: Duration::from_secs(3),
             read_deadline: Duration::from_secs(10),
             session_timeout: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(15),
             backoff: (Duration::from_millis(100), Duration::from_secs(10)),
             stalled_after: Duration::from_secs(30),
             horizon: Duration::from_secs(3600),

@@ -293,6 +293,3 @@ pub fn digest(batch: &EventBatch, limit: u64) -> Result<(u64, u32), Stop> {
     Ok((length, hasher.finalize()))
 }
 
-#[cfg(test)]
-#[path = "epoch_tests.rs"]
-mod tests;

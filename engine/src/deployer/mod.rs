@@ -2,23 +2,40 @@
 //!
 //! Cores without I/O, with a thin shell around the ports. Must not know a client library.
 
+mod candidacy;
 pub mod config;
+mod connect;
+pub mod count;
+mod course;
 pub mod election;
+mod encode;
+pub mod epoch;
+mod leader;
+pub mod meta;
+mod meters;
+mod outbox;
 pub mod settings;
 pub mod statement;
 pub mod status;
+pub mod store;
+mod stream;
+pub mod tail;
+mod takeover;
 pub mod window;
 
 use std::sync::Arc;
 use tokio::sync::watch;
 
-use crate::cause::{Cause, Stop};
+use crate::cause::Stop;
 use crate::env::Env;
 use crate::metrics::Registry;
 use crate::ports::coordinator::CoordinatorFactory;
 use crate::ports::index::SearchIndex;
 use crate::ports::log::EventLog;
 use crate::ports::source::BinlogSource;
+
+use course::Course;
+use meters::Meters;
 
 pub use config::{DeployerConfig, Fencing, PartitionBy, RecordMode, Start, TableFilter};
 pub use status::{DeployerStatus, Role, StatusCell, Waiting};
@@ -87,13 +104,23 @@ impl Deployer {
     /// Runs until drained (`Ok`) or until a named cause stops the pipeline. Services that are unavailable are retried for
     /// ever; a lost lead is joined again.
     pub async fn run(self) -> Result<(), Stop> {
-        self.config.validate()?;
-        let _ = (&self.ports, &self.env, &self.registry, &self.drain);
-        let stop = Stop::new(Cause::Internal, "the deployer's course is not part of this build");
-        self.status.update(|status| {
+        let Self { config, ports, env, registry, status, drain } = self;
+        let result = match config.validate() {
+            Err(stop) => Err(stop),
+            Ok(()) => {
+                let meters = Meters::new(&registry, &config.pipeline);
+                let course = Course { config: Arc::new(config), ports, env, status: status.clone(), meters, drain };
+                candidacy::run(&course).await
+            }
+        };
+        if let Err(stop) = &result {
+            tracing::error!(cause = stop.cause.name(), "stopped: {stop}");
+        }
+        status.update(|status| {
             status.role = Role::Ended;
-            status.stop = Some(stop.clone());
+            status.waiting = None;
+            status.stop = result.as_ref().err().cloned();
         });
-        Err(stop)
+        result
     }
 }

@@ -21,8 +21,10 @@ const BACK: i64 = 64;
 pub struct Emitted {
     /// Offset of the event's first byte in the epoch.
     pub offset: u64,
-    /// The transaction up to and with that event; `None` if the record carries no witness.
-    pub witness: Option<Witness>,
+    /// The text of its [`WITNESS`] header: the transaction up to and with that event; empty if it has none.
+    pub text: String,
+    /// The transaction's GTID; empty without.
+    pub gtid: String,
 }
 
 /// What the log tells.
@@ -58,9 +60,19 @@ impl LogTail {
         }
         let Some(offset) = text(headers::OFFSET).and_then(|text| text.parse::<u64>().ok()) else { return };
         if self.highest.as_ref().is_none_or(|highest| offset >= highest.offset) {
-            let gtid = text(headers::GTID).unwrap_or_default();
-            let witness = text(WITNESS).and_then(|text| read_witness(text, gtid));
-            self.highest = Some(Emitted { offset, witness });
+            let own = |name| text(name).unwrap_or_default().to_owned();
+            self.highest = Some(Emitted { offset, text: own(WITNESS), gtid: own(headers::GTID) });
+        }
+    }
+
+    /// Takes in what another reading of the same log gave.
+    pub fn merge(&mut self, other: LogTail) {
+        self.term = self.term.max(other.term);
+        let higher = (other.epoch, other.highest.as_ref().map(|highest| highest.offset))
+            > (self.epoch, self.highest.as_ref().map(|highest| highest.offset));
+        if higher {
+            self.epoch = other.epoch;
+            self.highest = other.highest;
         }
     }
 }
@@ -70,7 +82,8 @@ pub fn write_witness(file: &str, start: u64, length: u64, crc32: u32) -> String 
     format!("{file}:{start}:{length}:{crc32:08x}")
 }
 
-fn read_witness(text: &str, gtid: &str) -> Option<Witness> {
+/// Reads the header's text.
+pub fn read_witness(text: &str, gtid: &str) -> Option<Witness> {
     let mut parts = text.rsplitn(4, ':');
     let crc32 = u32::from_str_radix(parts.next()?, 16).ok()?;
     let length = parts.next()?.parse().ok()?;
@@ -228,7 +241,7 @@ mod tests {
         tail.see(&change("7", "1", "99", "another"), "p");
         assert_eq!((tail.epoch, tail.term), (2, 9), "a zombie's term counts, its epoch's position does not");
         let highest = tail.highest.unwrap();
-        let witness = highest.witness.unwrap();
+        let witness = read_witness(&highest.text, &highest.gtid).unwrap();
         assert_eq!((highest.offset, witness.file.as_str(), witness.start), (50, "dir:b.000001", 157));
         assert_eq!((witness.length, witness.crc32, witness.gtid.as_str()), (900, 0x00c0_ffee, "g"));
         assert_eq!(write_witness(&witness.file, 157, 900, witness.crc32), "dir:b.000001:157:900:00c0ffee");

@@ -1,0 +1,268 @@
+//! One event in, records and transaction marks out: decoding, counting and writing put together. No I/O.
+//!
+//! Must not deliver, nor decide how to go on after a stop.
+
+use std::sync::Arc;
+
+use super::config::{DeployerConfig, TableFilter};
+use super::count::{Counter, Step, TransactionId, carry};
+use super::meters::Meters;
+use super::outbox::Outbox;
+use super::statement::{self, Effect};
+use crate::binlog::{Decoder, Event, EventHeader, Query, QueryKind, RowsEvent};
+use crate::cause::{Cause, Stop};
+use crate::env::Env;
+use crate::format::{DeadRow, EventContext, FlatConfig, FlatWriter, RecordFormat};
+use crate::position::{FilePosition, Position};
+use crate::routing::Router;
+use crate::state::{PipelineState, SchemaBook};
+
+/// The highest position that was handed on, with the header text that proves it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Highest {
+    /// Offset of the event's first byte.
+    pub offset: u64,
+    /// The witness' header text.
+    pub witness: Arc<str>,
+    /// The transaction's GTID; empty without.
+    pub gtid: String,
+}
+
+/// A row that no record can take, with the place to find it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The row.
+    pub row: DeadRow,
+    /// Its transaction's GTID; empty without.
+    pub gtid: String,
+    /// Its transaction: `FILE:START:LENGTH:CRC32`, up to and with its event.
+    pub witness: Arc<str>,
+}
+
+/// What does not change while one stream is read.
+pub struct EncoderContext {
+    /// The leader's term.
+    pub term: u64,
+    /// The epoch.
+    pub epoch: u16,
+    /// The identity of the server being read.
+    pub server: String,
+    /// The server writes column names (`binlog_row_metadata=FULL`).
+    pub names_in_binlog: bool,
+}
+
+/// Encodes the events of one stream, from a transaction's start on.
+pub struct Encoder {
+    context: EncoderContext,
+    filter: TableFilter,
+    schemas_from: Option<(Position, FilePosition)>,
+    decoder: Decoder,
+    counter: Counter,
+    writer: FlatWriter,
+    env: Env,
+    meters: Meters,
+    /// All that was read so far, the open transaction included once it has written a record.
+    read: Position,
+    gtid: String,
+    /// The set as FlatMessage shows it; empty until the open transaction's first rows.
+    executed: String,
+    batch: u64,
+    now_ms: u64,
+    highest: Option<Highest>,
+    dead: Vec<DeadLetter>,
+}
+
+impl Encoder {
+    /// For a stream that resumes at `resume`, the end of the transaction before `offset`.
+    pub fn new(
+        config: &DeployerConfig,
+        context: EncoderContext,
+        state: &PipelineState,
+        (resume, offset): (Position, u64),
+        (env, meters): (Env, Meters),
+    ) -> Self {
+        let filter = config.tables.clone();
+        let mut decoder = Decoder::new({
+            let filter = filter.clone();
+            move |database, table| filter.accepts(database, table)
+        });
+        let mut schemas_from = None;
+        if let Some(SchemaBook { valid_from, valid_from_file, tables }) = &state.schemas {
+            decoder.set_schemas(tables.iter().cloned());
+            schemas_from = Some((valid_from.clone(), valid_from_file.clone()));
+        }
+        let writer = FlatWriter::new(FlatConfig {
+            pipeline: config.pipeline.clone(),
+            router: Router::new(config.partition_by.clone(), config.partitions),
+            mode: config.record,
+            canal_quirks: config.canal_quirks,
+            max_record_bytes: config.max_record_bytes,
+        });
+        Self {
+            context,
+            filter,
+            schemas_from,
+            decoder,
+            counter: Counter::new(offset),
+            writer,
+            env,
+            meters,
+            read: resume,
+            gtid: String::new(),
+            executed: String::new(),
+            batch: 0,
+            now_ms: 0,
+            highest: None,
+            dead: Vec::new(),
+        }
+    }
+
+    /// A batch of events begins: its time and number go into its records.
+    pub fn begin_batch(&mut self) {
+        self.batch += 1;
+        self.now_ms = self.env.wall_ms();
+    }
+
+    /// Takes the next event. Its records, and its transaction's end, go into the outbox.
+    pub fn event(&mut self, raw: &[u8], outbox: &mut Outbox) -> Result<(), Stop> {
+        let header = EventHeader::parse(raw)?;
+        let event = self.decoder.decode(raw).map_err(|stop| self.placed(stop))?;
+        let step = self.counter.step(&header, raw, &event)?;
+        self.meters.binlog_bytes.add(raw.len() as u64);
+        if let Step::Begin = step {
+            self.gtid = self.counter.open_id().as_ref().map(TransactionId::text).unwrap_or_default();
+            self.executed.clear();
+        }
+        match event {
+            Event::Rows(rows) => self.rows(rows, &header, outbox)?,
+            Event::Query(query) if query.kind() == QueryKind::Statement => self.statement(&query)?,
+            _ => {}
+        }
+        if let Step::End(end) = step {
+            if !carry(&mut self.read, &end) {
+                return Err(self.placed(Stop::new(
+                    Cause::NoGtid,
+                    "a transaction without a GTID follows a position that is a GTID set: set gtid_mode=ON",
+                )));
+            }
+            self.meters.transactions.add(1);
+            outbox.end(end);
+        }
+        Ok(())
+    }
+
+    fn rows(&mut self, rows: RowsEvent<'_>, header: &EventHeader, outbox: &mut Outbox) -> Result<(), Stop> {
+        let name = || format!("{}.{}", rows.table.database, rows.table.table);
+        if rows.table.primary_key.is_empty() {
+            let detail = format!("table {} has no primary key: its rows could not be told apart", name());
+            return Err(self.placed(Stop::new(Cause::NoPrimaryKey, detail)));
+        }
+        if !rows.is_full() {
+            let detail = format!("a row of {} comes without all its columns (binlog_row_image is not FULL)", name());
+            return Err(self.placed(Stop::new(Cause::PartialRow, detail)));
+        }
+        self.schema_holds(&name)?;
+        if self.executed.is_empty() {
+            self.executed = self.executed_with_open();
+        }
+        let offset = self.counter.event_offset();
+        let context = EventContext {
+            epoch: self.context.epoch,
+            offset,
+            term: self.context.term,
+            gtid: &self.gtid,
+            server: &self.context.server,
+            executed: &self.executed,
+            id: self.batch,
+            es_ms: u64::from(header.timestamp) * 1000,
+            ts_ms: self.now_ms,
+        };
+        let buffer = outbox.buffer();
+        let dead_before = buffer.dead().len();
+        self.writer.write(rows, &context, buffer)?;
+        let witness: Arc<str> = self.counter.so_far_text().into();
+        for row in &buffer.dead()[dead_before..] {
+            self.dead.push(DeadLetter { row: row.clone(), gtid: self.gtid.clone(), witness: Arc::clone(&witness) });
+        }
+        outbox.wrote(Arc::clone(&witness));
+        self.highest = Some(Highest { offset, witness, gtid: self.gtid.clone() });
+        Ok(())
+    }
+
+    /// Definitions that were read from the server hold for later events only.
+    fn schema_holds(&self, name: &impl Fn() -> String) -> Result<(), Stop> {
+        if self.context.names_in_binlog {
+            return Ok(());
+        }
+        let before = match (&self.schemas_from, self.counter.open_id()) {
+            (Some((Position::Gtid(set), _)), Some(TransactionId::Gtid(gtid))) => set.contains(&gtid),
+            (Some((_, file)), _) => {
+                let at = self.counter.open_start();
+                (at.file_number(), at.position) < (file.file_number(), file.position)
+            }
+            (None, _) => false,
+        };
+        if before {
+            return Err(self.placed(Stop::new(
+                Cause::SchemaMismatch,
+                format!(
+                    "rows of {} were written before its definition was read: without binlog_row_metadata=FULL only \
+                     `start = \"now\"` is possible",
+                    name()
+                ),
+            )));
+        }
+        Ok(())
+    }
+
+    fn executed_with_open(&self) -> String {
+        match (&self.read, self.counter.open_id()) {
+            (Position::Gtid(set), Some(TransactionId::Gtid(gtid))) => {
+                let mut set = set.clone();
+                set.insert(gtid);
+                set.to_string()
+            }
+            (Position::MariaDb(list), _) => list.clone(),
+            _ => String::new(),
+        }
+    }
+
+    fn statement(&mut self, query: &Query<'_>) -> Result<(), Stop> {
+        let sql: String = query.sql.chars().take(200).collect();
+        let stop = |cause, what: String| Err(self.placed(Stop::new(cause, format!("{what}: {sql}"))));
+        match statement::effect(&query.sql, query.database, &self.filter) {
+            Effect::Nothing => Ok(()),
+            Effect::Rows(table) => stop(Cause::StatementEvent, format!("a statement changed rows of {table}")),
+            Effect::Truncate(table) => stop(Cause::StatementEvent, format!("{table} was emptied without row events")),
+            Effect::Drop(table) => {
+                // What is in the log and the sinks stays; that is said, and it is no reason to stop all other tables.
+                tracing::error!(table, sql, "a captured table was dropped: its documents stay until a repair");
+                self.meters.tables_dropped.add(1);
+                Ok(())
+            }
+            Effect::Definition(table) if !self.context.names_in_binlog => stop(
+                Cause::SchemaChanged,
+                format!("a statement changed {table}, and the binlog does not name columns"),
+            ),
+            Effect::Definition(table) => {
+                tracing::info!(table, sql, "a captured table's definition changes");
+                Ok(())
+            }
+        }
+    }
+
+    fn placed(&self, stop: Stop) -> Stop {
+        let transaction = if self.gtid.is_empty() { String::new() } else { format!(", transaction {}", self.gtid) };
+        Stop::new(stop.cause, format!("{} (at {}{transaction})", stop.detail, self.counter.describe()))
+    }
+
+    /// The highest position handed on so far, if any was.
+    pub fn highest(&self) -> Option<&Highest> {
+        self.highest.as_ref()
+    }
+
+    /// Takes the rows that no record could take.
+    pub fn take_dead(&mut self) -> Vec<DeadLetter> {
+        std::mem::take(&mut self.dead)
+    }
+}

@@ -1,0 +1,526 @@
+//! The main loop: events in, records out, what is acknowledged carried, the checkpoint behind it.
+//!
+//! One task does all, in a fixed order per turn; what waits (source, deliveries, commit, checkpoint, session, timer) is
+//! waited for together. Must not open a producer, choose a position or judge a server: see [`super::leader`].
+
+use futures_util::future::BoxFuture;
+use tokio::time::{Instant, sleep_until};
+
+use super::Fencing;
+use super::count::{TransactionEnd, carry};
+use super::course::{Course, Failure, Halt};
+use super::election::Session;
+use super::encode::Encoder;
+use super::leader::Leader;
+use super::outbox::{Next, Outbox};
+use super::store::{Store, StoreError};
+use super::tail::WITNESS;
+use super::window::{Acknowledged, Window};
+use crate::cause::{Cause, Stop};
+use crate::format::headers::MAX_HEADERS;
+use crate::ports::log::{Delivery, LogError, LogProducer, Record};
+use crate::ports::source::{BinlogStream, EventBatch, SourceError};
+use crate::state::PipelineState;
+
+/// How a stream ends.
+#[derive(Debug)]
+pub enum StreamEnd {
+    /// Go back to the last acknowledged transaction with a new producer; the reason is shown meanwhile.
+    Rewind(Stop),
+    /// The candidacy ends.
+    Halt(Halt),
+}
+
+impl From<Stop> for StreamEnd {
+    fn from(stop: Stop) -> Self {
+        Self::Halt(Halt::Stop(stop))
+    }
+}
+
+impl From<LogError> for StreamEnd {
+    fn from(error: LogError) -> Self {
+        match Failure::from(error) {
+            Failure::Retry(stop) => Self::Rewind(stop),
+            Failure::Halt(halt) => Self::Halt(halt),
+        }
+    }
+}
+
+impl From<SourceError> for StreamEnd {
+    fn from(error: SourceError) -> Self {
+        match Failure::from(error) {
+            Failure::Retry(stop) => Self::Rewind(stop),
+            Failure::Halt(halt) => Self::Halt(halt),
+        }
+    }
+}
+
+type Commit = BoxFuture<'static, (Box<dyn LogProducer>, Result<(), LogError>)>;
+type Checkpointing = BoxFuture<'static, (Store, PipelineState, Result<(), StoreError>)>;
+
+/// What woke the loop.
+enum Event {
+    Session,
+    Drain,
+    Committed(Box<dyn LogProducer>, Result<(), LogError>),
+    Checkpointed(Box<(Store, PipelineState)>, Result<(), StoreError>),
+    Delivered(Result<(), LogError>),
+    Batch(Result<EventBatch, SourceError>),
+    Timer,
+}
+
+/// One stream: from the last acknowledged transaction until something makes it end.
+pub struct Stream<'l> {
+    leader: &'l mut Leader,
+    course: Course,
+    source: Option<Box<dyn BinlogStream>>,
+    /// At home unless a commit has it.
+    producer: Option<Box<dyn LogProducer>>,
+    encoder: Encoder,
+    outbox: Outbox,
+    window: Window<TransactionEnd>,
+    /// The batch being encoded, and the next event in it.
+    batch: Option<(EventBatch, usize)>,
+    commit: Option<(Commit, u64)>,
+    checkpointing: Option<Checkpointing>,
+    /// The log's open transaction: since when, and its bytes.
+    open: Option<(Instant, usize)>,
+    deliveries: Vec<Delivery>,
+    draining: bool,
+    /// A drain that takes longer goes without its last acknowledgements: they are read again by the successor.
+    drain_until: Option<Instant>,
+    queue_full: bool,
+    next_checkpoint: Instant,
+    moved_at: Instant,
+}
+
+/// A commit is put off while more is at hand, up to this many intervals.
+const COMMIT_PATIENCE: u32 = 4;
+/// Records handed to the producer in one turn, so that a turn stays short.
+const PUMP: usize = 10_000;
+/// Events encoded in one turn.
+const ENCODE: usize = 2_000;
+
+impl<'l> Stream<'l> {
+    /// A stream with everything it works with.
+    pub fn new(
+        leader: &'l mut Leader,
+        source: Box<dyn BinlogStream>,
+        producer: Box<dyn LogProducer>,
+        encoder: Encoder,
+    ) -> Self {
+        let course = leader.course.clone();
+        let rule = match course.config.fencing {
+            Fencing::Transactions => Acknowledged::Committed,
+            Fencing::Versions => Acknowledged::Delivered,
+        };
+        let window = Window::new(rule, leader.topic.partitions());
+        let now = Instant::now();
+        Self {
+            leader,
+            source: Some(source),
+            producer: Some(producer),
+            encoder,
+            outbox: Outbox::default(),
+            window,
+            batch: None,
+            commit: None,
+            checkpointing: None,
+            open: None,
+            deliveries: Vec::new(),
+            draining: false,
+            drain_until: None,
+            queue_full: false,
+            next_checkpoint: now + course.config.checkpoint_interval,
+            moved_at: now,
+            course,
+        }
+    }
+
+    /// Runs until it ends. Whatever the reason, nothing is left queued in the producer and the store is back at home.
+    pub async fn run(mut self) -> StreamEnd {
+        let end = loop {
+            if let Err(end) = self.turn().await {
+                break end;
+            }
+        };
+        self.close(end).await
+    }
+
+    async fn turn(&mut self) -> Result<(), StreamEnd> {
+        let session = self.leader.session.check();
+        match session {
+            Session::Over => return Err(lost("the session with the coordinator is over")),
+            Session::Purge => {
+                let detail = "the coordinator is silent: nothing may be in flight when the session can expire";
+                return Err(StreamEnd::Rewind(Stop::new(Cause::CoordinatorUnavailable, detail)));
+            }
+            Session::Hold | Session::Live => {}
+        }
+        self.encode().await?;
+        if session == Session::Live {
+            self.pump().await?;
+            self.start_commit();
+            self.start_checkpoint();
+        }
+        self.report();
+        if self.draining && (self.at_rest() || self.drain_until.is_some_and(|until| Instant::now() >= until)) {
+            return Err(StreamEnd::Halt(Halt::Drained));
+        }
+        let event = self.wait(session).await;
+        self.take(event).await
+    }
+
+    /// Encodes what has arrived, as far as the budget allows.
+    async fn encode(&mut self) -> Result<(), StreamEnd> {
+        for _ in 0..ENCODE {
+            if self.draining || self.over_budget() {
+                break;
+            }
+            let Some((batch, next)) = &mut self.batch else { break };
+            let Some(&end) = batch.ends.get(*next) else {
+                self.batch = None;
+                break;
+            };
+            let start = next.checked_sub(1).map_or(0, |before| batch.ends[before]);
+            let raw = batch.bytes.slice(start as usize..end as usize);
+            *next += 1;
+            self.encoder.event(&raw, &mut self.outbox)?;
+            let dead = self.encoder.take_dead();
+            if !dead.is_empty() {
+                self.leader.dead_letters(&dead).await?;
+            }
+        }
+        if let Some((batch, next)) = &self.batch
+            && *next >= batch.ends.len()
+        {
+            self.batch = None;
+        }
+        Ok(())
+    }
+
+    fn in_flight(&self) -> usize {
+        self.outbox.bytes() + self.window.outstanding_bytes() + self.window.len() * std::mem::size_of::<TransactionEnd>()
+    }
+
+    fn over_budget(&self) -> bool {
+        self.in_flight() >= self.course.config.budget_bytes
+    }
+
+    /// Hands records to the producer, in order, until it or the log's transaction is full.
+    async fn pump(&mut self) -> Result<(), StreamEnd> {
+        let transactional = self.course.config.fencing == Fencing::Transactions;
+        if self.draining || self.queue_full {
+            return Ok(());
+        }
+        let Some(producer) = &mut self.producer else { return Ok(()) };
+        for _ in 0..PUMP {
+            match self.outbox.peek() {
+                None => break,
+                Some(Next::End(end)) => self.window.end(end),
+                Some(Next::Record(view, witness)) => {
+                    if transactional && self.open.is_none() {
+                        producer.begin().await?;
+                        self.open = Some((Instant::now(), 0));
+                    }
+                    if self.open.is_some_and(|(_, bytes)| bytes >= self.course.config.transaction_bytes) {
+                        break;
+                    }
+                    let mut headers: [(&str, &[u8]); MAX_HEADERS + 1] = [("", &[]); MAX_HEADERS + 1];
+                    let own = view.headers.as_slice();
+                    headers[..own.len()].copy_from_slice(own);
+                    headers[own.len()] = (WITNESS, witness.as_bytes());
+                    let record = Record {
+                        partition: view.partition,
+                        key: view.key,
+                        value: view.value,
+                        headers: &headers[..=own.len()],
+                        timestamp_ms: self.course.env.wall_ms() as i64,
+                        tag: self.window.next_tag(),
+                    };
+                    match producer.produce(&record) {
+                        Ok(()) => {}
+                        Err(LogError::QueueFull) => {
+                            self.queue_full = true;
+                            break;
+                        }
+                        Err(error) => return Err(error.into()),
+                    }
+                    let bytes = view.value.len() + view.key.map_or(0, <[u8]>::len);
+                    self.window.record(bytes);
+                    if let Some((_, open)) = &mut self.open {
+                        *open += bytes;
+                    }
+                    self.course.meters.records.add(1);
+                    self.course.meters.rows.add(u64::from(view.rows));
+                    self.course.meters.record_bytes.add(view.value.len() as u64);
+                }
+            }
+            self.outbox.advance();
+        }
+        self.carry();
+        Ok(())
+    }
+
+    /// Commits when the log's transaction is full, or old and nothing more is at hand.
+    fn start_commit(&mut self) {
+        let Some((since, bytes)) = self.open else { return };
+        if self.producer.is_none() {
+            return;
+        }
+        let (age, interval) = (since.elapsed(), self.course.config.transaction_interval);
+        let idle = self.batch.is_none() && self.outbox.is_empty();
+        let due = bytes >= self.course.config.transaction_bytes
+            || (age >= interval && idle)
+            || age >= interval * COMMIT_PATIENCE
+            || self.queue_full
+            || self.draining;
+        if due && let Some(mut producer) = self.producer.take() {
+            let mark = self.window.next_tag();
+            let commit = Box::pin(async move {
+                let result = producer.commit().await;
+                (producer, result)
+            });
+            self.commit = Some((commit, mark));
+            self.open = None;
+        }
+    }
+
+    /// Writes the checkpoint if what is carried has moved and the interval has passed.
+    fn start_checkpoint(&mut self) {
+        let due = self.draining && self.commit.is_none() && self.window.outstanding() == 0 && self.open.is_none()
+            || Instant::now() >= self.next_checkpoint;
+        if !due || self.checkpointing.is_some() || !self.leader.unsaved {
+            return;
+        }
+        let acknowledged = self.window.acknowledged_offsets().to_vec();
+        if let Some((mut store, mut state)) = self.leader.begin_checkpoint(&acknowledged) {
+            self.checkpointing = Some(Box::pin(async move {
+                let result = store.write(&mut state).await;
+                (store, state, result)
+            }));
+            self.next_checkpoint = Instant::now() + self.course.config.checkpoint_interval;
+        }
+    }
+
+    /// Whether a drained stream has nothing left to wait for.
+    fn at_rest(&self) -> bool {
+        self.commit.is_none()
+            && self.checkpointing.is_none()
+            && self.open.is_none()
+            && self.window.outstanding() == 0
+            && !self.leader.unsaved
+    }
+
+    async fn wait(&mut self, session: Session) -> Event {
+        let reading = self.batch.is_none() && !self.draining && !self.over_budget();
+        let delivering = self.window.outstanding() > 0;
+        let more = session == Session::Live && !self.draining && !self.queue_full && self.producer.is_some()
+            && !self.outbox.is_empty()
+            || self.batch.is_some() && !self.draining && !self.over_budget();
+        let wake = if more { Instant::now() } else { self.next_wake(session) };
+        tokio::select! {
+            biased;
+            () = self.leader.session.changed() => Event::Session,
+            () = self.course.drained(), if !self.draining => Event::Drain,
+            (producer, result) = when(self.commit.as_mut().map(|(commit, _)| commit)) => Event::Committed(producer, result),
+            (store, state, result) = when(self.checkpointing.as_mut()) => {
+                Event::Checkpointed(Box::new((store, state)), result)
+            }
+            result = deliveries(self.producer.as_mut(), &mut self.deliveries), if delivering => Event::Delivered(result),
+            result = batch(self.source.as_mut()), if reading => Event::Batch(result),
+            () = sleep_until(wake) => Event::Timer,
+        }
+    }
+
+    fn next_wake(&self, session: Session) -> Instant {
+        let mut wake = Instant::now() + self.course.config.stalled_after / 4;
+        if let Some(until) = self.drain_until {
+            wake = wake.min(until);
+        }
+        if session != Session::Live {
+            return wake.max(Instant::now() + std::time::Duration::from_millis(1));
+        }
+        if let Some((since, _)) = self.open {
+            let interval = self.course.config.transaction_interval;
+            let soft = since + interval;
+            wake = wake.min(if soft > Instant::now() { soft } else { since + interval * COMMIT_PATIENCE });
+        }
+        if self.leader.unsaved && self.checkpointing.is_none() {
+            wake = wake.min(self.next_checkpoint);
+        }
+        // Never at once: what is due now was started, or waits for something else that wakes the loop.
+        wake.max(Instant::now() + std::time::Duration::from_millis(1))
+    }
+
+    async fn take(&mut self, event: Event) -> Result<(), StreamEnd> {
+        match event {
+            Event::Session | Event::Timer => {}
+            Event::Drain => {
+                self.draining = true;
+                self.drain_until = Some(Instant::now() + self.course.config.drain_timeout);
+                self.source = None;
+                self.batch = None;
+                self.outbox.clear();
+            }
+            Event::Committed(producer, result) => self.committed(producer, result).await?,
+            Event::Checkpointed(home, result) => {
+                let (store, state) = *home;
+                self.checkpointing = None;
+                self.leader.end_checkpoint(store, state, result).map_err(StreamEnd::Halt)?;
+            }
+            Event::Delivered(result) => {
+                result?;
+                self.delivered()?;
+            }
+            Event::Batch(result) => {
+                self.encoder.begin_batch();
+                self.batch = Some((result?, 0));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every record of the log's transaction is delivered and committed, or its outcome is unknown.
+    async fn committed(&mut self, producer: Box<dyn LogProducer>, result: Result<(), LogError>) -> Result<(), StreamEnd> {
+        let mark = self.commit.take().map_or(0, |(_, mark)| mark);
+        let producer = self.producer.insert(producer);
+        result?;
+        while self.window.outstanding() > 0 {
+            let known = tokio::time::timeout(self.course.config.read_deadline, producer.deliveries(&mut self.deliveries));
+            match known.await {
+                Ok(result) => result?,
+                Err(_) => return Err(rewind("a commit succeeded, but not all its deliveries are known".to_owned())),
+            }
+            settle(&mut self.window, &mut self.deliveries)?;
+        }
+        self.queue_full = false;
+        self.window.committed(mark);
+        self.course.meters.commits.add(1);
+        self.carry();
+        Ok(())
+    }
+
+    fn delivered(&mut self) -> Result<(), StreamEnd> {
+        settle(&mut self.window, &mut self.deliveries)?;
+        self.queue_full = false;
+        self.moved_at = Instant::now();
+        self.carry();
+        Ok(())
+    }
+
+    /// Moves the carried position past the acknowledged prefix.
+    fn carry(&mut self) {
+        let carried = &mut self.leader.carried;
+        let mut last = None;
+        let count = self.window.advance(|end| {
+            // The encoder has carried the same into its own position, so this cannot refuse.
+            carry(&mut carried.resume, &end);
+            last = Some(end);
+        });
+        if let Some(end) = last {
+            carried.offset = end.offset;
+            carried.last = Some(end);
+            self.leader.unsaved = true;
+        }
+        if count > 0 || self.window.is_empty() {
+            self.moved_at = Instant::now();
+        }
+    }
+
+    fn report(&mut self) {
+        if let Some(highest) = self.encoder.highest()
+            && self.leader.highest.as_ref().is_none_or(|known| known.offset < highest.offset)
+        {
+            self.leader.highest = Some(highest.clone());
+        }
+        let meters = &self.course.meters;
+        meters.in_flight_bytes.set(self.in_flight() as i64);
+        let working = !self.window.is_empty();
+        let delay = match &self.leader.carried.last {
+            Some(last) if working => self.course.env.wall_ms().saturating_sub(last.commit_ms),
+            _ => 0,
+        };
+        meters.delay_ms.set(delay as i64);
+        let stalled = working && self.moved_at.elapsed() >= self.course.config.stalled_after;
+        if stalled != (meters.stalled.get() == 1) {
+            meters.stalled.set(i64::from(stalled));
+            let since = self.course.env.wall_ms().saturating_sub(self.moved_at.elapsed().as_millis() as u64);
+            if stalled {
+                tracing::error!(topic = self.course.config.topic, "stalled: there is work and Kafka acknowledges nothing");
+            } else {
+                tracing::info!(topic = self.course.config.topic, "moving again");
+            }
+            self.course.status.update(|status| status.stalled_since_ms = stalled.then_some(since));
+        }
+    }
+
+    /// Ends the stream: nothing stays queued, and a checkpoint that is being written is waited for, since only then is
+    /// it known what the state holds.
+    async fn close(mut self, end: StreamEnd) -> StreamEnd {
+        // A commit that is under way is given up with its producer: its outcome is unknown, and the next producer of this
+        // id settles it.
+        self.commit = None;
+        if let Some(mut producer) = self.producer.take() {
+            producer.purge().await;
+        }
+        if let Some(checkpointing) = self.checkpointing.take() {
+            let (store, state, result) = checkpointing.await;
+            if let Err(halt) = self.leader.end_checkpoint(store, state, result)
+                && matches!(end, StreamEnd::Rewind(_))
+            {
+                return StreamEnd::Halt(halt);
+            }
+        }
+        let acknowledged = self.window.acknowledged_offsets().to_vec();
+        self.leader.note_rewind(&acknowledged);
+        end
+    }
+}
+
+/// Takes all reported deliveries in. A failed one makes the stream rewind; the others still count.
+fn settle(window: &mut Window<TransactionEnd>, deliveries: &mut Vec<Delivery>) -> Result<(), StreamEnd> {
+    let mut failed = None;
+    for delivery in deliveries.drain(..) {
+        match delivery.result {
+            Ok((partition, offset)) => {
+                if let Err(error) = window.delivered(delivery.tag, partition, offset) {
+                    failed = Some(error.to_string());
+                }
+            }
+            Err(why) => failed = Some(format!("a record's delivery failed or is unknown: {why}")),
+        }
+    }
+    failed.map_or(Ok(()), |why| Err(rewind(why)))
+}
+
+fn rewind(why: String) -> StreamEnd {
+    StreamEnd::Rewind(Stop::new(Cause::LogUnavailable, why))
+}
+
+fn lost(why: &str) -> StreamEnd {
+    StreamEnd::Halt(Halt::Lost(why.to_owned()))
+}
+
+/// The future's result, or never.
+async fn when<F: Future + Unpin>(future: Option<F>) -> F::Output {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn deliveries(producer: Option<&mut Box<dyn LogProducer>>, out: &mut Vec<Delivery>) -> Result<(), LogError> {
+    match producer {
+        Some(producer) => producer.deliveries(out).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn batch(source: Option<&mut Box<dyn BinlogStream>>) -> Result<EventBatch, SourceError> {
+    match source {
+        Some(source) => source.next().await,
+        None => std::future::pending().await,
+    }
+}
+
