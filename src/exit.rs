@@ -13,6 +13,9 @@ pub const FAILED: u8 = 1;
 /// The command line or the configuration is wrong.
 pub const USAGE: u8 = 2;
 
+/// A second signal ended the process at once (128 + SIGINT, as shells say it).
+pub const SIGNALLED: u8 = 130;
+
 /// Why a command ended without having done what it was asked.
 #[derive(Debug)]
 pub enum Failure {
@@ -20,6 +23,8 @@ pub enum Failure {
     Stop(Stop),
     /// The configuration has problems.
     Config(crate::config::Problems),
+    /// The command line asks for something that cannot be.
+    Usage(String),
     /// Anything else, said in one sentence.
     Other(String),
     /// The command has printed its report already; only the status is left.
@@ -31,7 +36,7 @@ impl Failure {
     pub fn status(&self) -> u8 {
         match self {
             Self::Stop(stop) => stop.cause.exit_code(),
-            Self::Config(_) => USAGE,
+            Self::Config(_) | Self::Usage(_) => USAGE,
             Self::Other(_) => FAILED,
             Self::Reported(status) => *status,
         }
@@ -46,7 +51,7 @@ impl Failure {
             Self::Config(problems) => Some(serde_json::json!({
                 "error": { "cause": Cause::Config.name(), "file": problems.file, "problems": problems.problems }
             })),
-            Self::Other(message) => Some(serde_json::json!({ "error": { "detail": message } })),
+            Self::Other(message) | Self::Usage(message) => Some(serde_json::json!({ "error": { "detail": message } })),
             Self::Reported(_) => None,
         }
     }
@@ -59,7 +64,7 @@ impl std::fmt::Display for Failure {
                 write!(f, "error: {} [{}]\nwhat to do: {}", stop.detail, stop.cause, stop.cause.remedy())
             }
             Self::Config(problems) => write!(f, "error: {}", problems.to_string().trim_end()),
-            Self::Other(message) => write!(f, "error: {message}"),
+            Self::Other(message) | Self::Usage(message) => write!(f, "error: {message}"),
             Self::Reported(_) => Ok(()),
         }
     }

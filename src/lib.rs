@@ -9,3 +9,4 @@ pub mod commands;
 pub mod config;
 pub mod exit;
 pub mod logging;
+pub mod services;

@@ -1,6 +1,8 @@
 //! The commands, one file or folder each. A command prints its own report and gives back why it failed, if it did.
 
 mod check;
+mod position;
+mod run;
 
 use crate::cli::Command;
 use crate::exit::Failure;
@@ -9,12 +11,7 @@ use crate::exit::Failure;
 pub fn carry_out(command: Command) -> Result<(), Failure> {
     match command {
         Command::Check(args) => check::check(&args),
-        Command::Run(args) => not_yet(&args.config.config),
-        Command::Position(_) => Err(Failure::Other("this build has no coordinator".to_owned())),
+        Command::Run(args) => run::run(&args),
+        Command::Position(command) => position::position(&command),
     }
-}
-
-fn not_yet(config: &std::path::Path) -> Result<(), Failure> {
-    crate::config::load(config)?;
-    Err(Failure::Other("the configuration is in order, but this build has no connectors".to_owned()))
 }

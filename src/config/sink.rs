@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use towpath_engine::adapter::condition;
 use towpath_engine::adapter::config::{Deletes, FieldsConfig, OnDelete, SinkConfig, SourceConfig};
 use towpath_engine::deployer::TableFilter;
 
@@ -66,6 +67,9 @@ pub(super) fn read(section: Section<'_>, context: &Context<'_>) -> Option<Sink> 
     config.when = section.string("when").map(|text| text.value);
     if config.when.as_ref().is_some_and(|when| when.trim().is_empty()) {
         section.problem("when", "is empty: leave the key out to take every row");
+    }
+    if let Some(Err(stop)) = config.when.as_deref().filter(|when| !when.trim().is_empty()).map(condition::parse) {
+        section.problem("when", stop.detail);
     }
     config.id = section.strings("id").into_iter().map(|text| text.value).collect();
     config.routing = section.string("routing").map(|text| text.value);

@@ -1,18 +1,36 @@
-//! `towpath check`: explains what `run` would do, and names what is missing for it. Changes nothing anywhere.
+//! `towpath check`: explains what `run` would do, and names what is missing for it.
+//!
+//! Writes nothing but the pipeline's empty folder in ZooKeeper, which asking for its state takes.
 
 mod plan;
 mod report;
+mod services;
+mod sinks;
+mod source;
 
 use crate::cli::CheckArgs;
-use crate::config;
+use crate::config::{self, Pipeline};
 use crate::exit::Failure;
+use crate::services::Services;
 use report::{PipelineReport, Report};
 
 /// Carries it out.
 pub fn check(args: &CheckArgs) -> Result<(), Failure> {
     let config = config::load(&args.config.config)?;
-    let report = |pipeline: &config::Pipeline| PipelineReport { pipeline: pipeline.name.clone(), parts: plan::parts(pipeline) };
-    let pipelines = config.pipelines.iter().map(report).collect();
+    let report = |pipeline: &Pipeline| PipelineReport { pipeline: pipeline.name.clone(), parts: plan::parts(pipeline) };
+    let mut pipelines: Vec<PipelineReport> = config.pipelines.iter().map(report).collect();
+    if !args.offline {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Failure::Other(format!("the async runtime cannot start: {error}")))?;
+        let asked = runtime.block_on(async {
+            for (pipeline, report) in config.pipelines.iter().zip(&mut pipelines) {
+                services::ask(pipeline, &Services::new(pipeline)?, &mut report.parts).await;
+            }
+            Ok::<(), Failure>(())
+        });
+        runtime.shutdown_background();
+        asked?;
+    }
     let report = Report { config: args.config.config.clone(), offline: args.offline, pipelines };
     if args.json {
         println!("{}", report.json());

@@ -1,0 +1,148 @@
+//! From configuration to ports: the connectors of a pipeline. Connects to nothing by itself.
+//!
+//! The only place of the binary that knows `towpath-connectors`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::Mutex;
+use towpath_connectors as connectors;
+use towpath_engine::adapter::EpochView;
+use towpath_engine::cause::{Cause, Stop};
+use towpath_engine::deployer::EpochIndex;
+use towpath_engine::ports::coordinator::{Coordinator, CoordinatorFactory};
+use towpath_engine::ports::index::SearchIndex;
+use towpath_engine::ports::log::EventLog;
+use towpath_engine::ports::source::BinlogSource;
+use towpath_engine::state;
+
+use crate::config::{Pipeline, Secret, Sink, SourceTls};
+
+/// The services of one pipeline.
+#[derive(Clone)]
+pub struct Services {
+    /// MySQL or MariaDB.
+    pub source: Arc<dyn BinlogSource>,
+    /// Kafka.
+    pub log: Arc<dyn EventLog>,
+    /// ZooKeeper.
+    pub coordinator: Arc<dyn CoordinatorFactory>,
+    /// The clusters of the sinks, by the sinks' names.
+    pub indexes: BTreeMap<String, Arc<dyn SearchIndex>>,
+}
+
+impl Services {
+    /// Makes the connectors of a pipeline.
+    pub fn new(pipeline: &Pipeline) -> Result<Self, Stop> {
+        let wrong = |error: connectors::ConfigError| Stop::new(Cause::Config, format!("pipeline {}: {error}", pipeline.name));
+        let source = connectors::MySqlSource::new(source(pipeline)).map_err(wrong)?;
+        let log = connectors::KafkaLog::new(kafka(pipeline)).map_err(wrong)?;
+        let coordinator = connectors::ZooKeeperFactory::new(zookeeper(pipeline)).map_err(wrong)?;
+        let mut indexes: BTreeMap<String, Arc<dyn SearchIndex>> = BTreeMap::new();
+        for sink in &pipeline.sinks {
+            let index = connectors::ElasticsearchIndex::new(elasticsearch(sink)).map_err(wrong)?;
+            indexes.insert(sink.config.name.clone(), Arc::new(index));
+        }
+        Ok(Self { source: Arc::new(source), log: Arc::new(log), coordinator: Arc::new(coordinator), indexes })
+    }
+
+    /// Where documents of the pipeline lie, for the highest epoch that is kept there.
+    pub fn epoch_indexes(&self, pipeline: &Pipeline) -> Vec<EpochIndex> {
+        let of = |sink: &Sink| {
+            let cluster = self.indexes.get(&sink.config.name)?;
+            Some(EpochIndex { cluster: Arc::clone(cluster), index: sink.config.concrete_index() })
+        };
+        pipeline.sinks.iter().filter_map(of).collect()
+    }
+}
+
+fn hidden(secret: &Secret) -> connectors::Secret {
+    connectors::Secret::new(secret.reveal())
+}
+
+fn source(pipeline: &Pipeline) -> connectors::SourceConfig {
+    let source = &pipeline.source;
+    connectors::SourceConfig {
+        host: source.server.host.clone(),
+        port: source.server.port,
+        user: source.server.user.clone(),
+        password: hidden(&source.server.password),
+        tls: match source.tls {
+            SourceTls::Disabled => connectors::TlsMode::Disabled,
+            SourceTls::Preferred => connectors::TlsMode::Preferred,
+            SourceTls::Required => connectors::TlsMode::Required,
+            SourceTls::VerifyCa => connectors::TlsMode::VerifyCa,
+            SourceTls::VerifyIdentity => connectors::TlsMode::VerifyIdentity,
+        },
+        ca: source.ca.clone(),
+        identity: source.identity.clone(),
+        identity_password: source.identity_password.as_ref().map(hidden).unwrap_or_default(),
+        ..connectors::SourceConfig::default()
+    }
+}
+
+fn kafka(pipeline: &Pipeline) -> connectors::KafkaConfig {
+    let kafka = &pipeline.kafka;
+    connectors::KafkaConfig {
+        brokers: kafka.brokers.clone(),
+        compression: kafka.compression.name().to_owned(),
+        properties: kafka.properties.iter().map(|(name, value)| (name.clone(), hidden(value))).collect(),
+        ..connectors::KafkaConfig::default()
+    }
+}
+
+fn zookeeper(pipeline: &Pipeline) -> connectors::ZooKeeperConfig {
+    let zookeeper = &pipeline.zookeeper;
+    connectors::ZooKeeperConfig {
+        servers: zookeeper.servers.clone(),
+        root: zookeeper.root.clone(),
+        pipeline: pipeline.name.clone(),
+        session_timeout: zookeeper.session_timeout,
+        create_root: zookeeper.create,
+        ..connectors::ZooKeeperConfig::default()
+    }
+}
+
+fn elasticsearch(sink: &Sink) -> connectors::ElasticsearchConfig {
+    let cluster = &sink.elasticsearch;
+    connectors::ElasticsearchConfig {
+        urls: cluster.urls.clone(),
+        user: cluster.user.clone(),
+        password: cluster.password.as_ref().map(hidden).unwrap_or_default(),
+        api_key: cluster.api_key.as_ref().map(hidden),
+        ca: cluster.ca.clone(),
+        timeout: cluster.timeout,
+    }
+}
+
+/// The current epoch, read from the pipeline's state. Keeps one session and opens another when it breaks.
+pub struct StateEpochs {
+    coordinator: Arc<dyn CoordinatorFactory>,
+    session: Mutex<Option<Box<dyn Coordinator>>>,
+}
+
+impl StateEpochs {
+    /// For the state that this coordinator keeps.
+    pub fn new(coordinator: Arc<dyn CoordinatorFactory>) -> Self {
+        Self { coordinator, session: Mutex::new(None) }
+    }
+}
+
+#[async_trait]
+impl EpochView for StateEpochs {
+    async fn read(&self) -> Result<u16, String> {
+        let mut session = self.session.lock().await;
+        let coordinator = match session.take() {
+            Some(coordinator) => coordinator,
+            None => self.coordinator.connect().await.map_err(|error| error.to_string())?,
+        };
+        // A session that fails is dropped: the next call opens another.
+        let found = coordinator.read(state::NODE).await.map_err(|error| error.to_string())?;
+        *session = Some(coordinator);
+        match found {
+            None => Ok(0),
+            Some((bytes, _)) => state::decode(&bytes).map(|state| state.epoch.number).map_err(|stop| stop.to_string()),
+        }
+    }
+}
