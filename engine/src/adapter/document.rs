@@ -14,6 +14,9 @@ use crate::format::{Field, TypeKind};
 /// The field that marks a tombstone; the alias' filter hides documents that have it.
 pub const TOMBSTONE_FIELD: &str = "_towpath_deleted";
 
+/// The tombstone's time, and its name where a column of the table is called so and may be of another type.
+const TIME_FIELDS: [&str; 2] = ["at", "_towpath_at"];
+
 /// Elasticsearch's limit of an id, in bytes.
 const MAX_ID_BYTES: usize = 512;
 
@@ -37,6 +40,14 @@ pub enum BadRow {
     /// The id is empty or too long.
     #[error("the id made of the row has {0} bytes; Elasticsearch takes 1 to {MAX_ID_BYTES}")]
     IdLength(usize),
+    /// Epoch or offset exceed what a version can carry.
+    #[error("epoch {epoch} and offset {offset} are no version")]
+    Version {
+        /// The record's epoch.
+        epoch: u16,
+        /// The row's offset.
+        offset: u64,
+    },
     /// The condition cannot be evaluated on the row.
     #[error("the condition cannot be evaluated: {0}")]
     Condition(String),
@@ -61,6 +72,7 @@ pub struct DocumentPlan {
     routing: Option<(usize, IdPart)>,
     shape: Arc<Shape>,
     writer: CellWriter,
+    time_field: &'static str,
 }
 
 /// How a column's text enters an id.
@@ -119,7 +131,9 @@ impl DocumentPlan {
             None => None,
         };
         let fields = fields(sink, &shape, &at)?;
-        Ok(Self { fields, id, routing, shape, writer: CellWriter::new(sink.time_zone.clone()) })
+        let taken = shape.columns.iter().any(|column| field_name(sink, &column.name) == TIME_FIELDS[0]);
+        let time_field = TIME_FIELDS[usize::from(taken)];
+        Ok(Self { fields, id, routing, shape, writer: CellWriter::new(sink.time_zone.clone()), time_field })
     }
 
     /// The id and routing that the row gives.
@@ -200,6 +214,11 @@ impl DocumentPlan {
         Ok(out.split().freeze())
     }
 
+    /// The source of a tombstone of one of the table's rows.
+    pub fn tombstone(&self, out: &mut BytesMut, commit_ms: i64) -> Bytes {
+        tombstone(out, self.time_field, commit_ms)
+    }
+
     /// Dates of no calendar met since the last call.
     pub fn take_zero_dates(&mut self) -> u64 {
         std::mem::take(&mut self.writer.zero_dates)
@@ -207,10 +226,12 @@ impl DocumentPlan {
 }
 
 /// The source of a tombstone: a mark and the commit time of the change, and nothing of the row.
-pub fn tombstone(out: &mut BytesMut, commit_ms: i64) -> Bytes {
+fn tombstone(out: &mut BytesMut, time_field: &str, commit_ms: i64) -> Bytes {
     out.put_slice(b"{\"");
     out.put_slice(TOMBSTONE_FIELD.as_bytes());
-    out.put_slice(b"\":true,\"at\":");
+    out.put_slice(b"\":true,\"");
+    out.put_slice(time_field.as_bytes());
+    out.put_slice(b"\":");
     match jiff::Timestamp::from_millisecond(commit_ms) {
         Ok(at) => string(out, &at.to_string()),
         Err(_) => out.put_slice(b"null"),
@@ -349,7 +370,7 @@ mod tests {
 
     #[test]
     fn a_tombstone_holds_a_mark_and_a_time() {
-        let bytes = tombstone(&mut BytesMut::new(), 1_763_881_200_123);
+        let bytes = tombstone(&mut BytesMut::new(), "at", 1_763_881_200_123);
         let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
         assert_eq!(value[TOMBSTONE_FIELD], true);
         assert_eq!(value["at"], "2025-11-23T07:00:00.123Z");

@@ -6,10 +6,19 @@
 pub mod condition;
 pub mod config;
 pub mod document;
+pub mod flow;
+pub mod fold;
+pub mod letters;
+pub mod mapping;
+pub mod meta;
+pub mod outcome;
+mod run;
+pub mod semantics;
 pub mod shape;
 pub mod status;
 #[cfg(test)]
 mod testing;
+pub mod track;
 pub mod value;
 
 use async_trait::async_trait;
@@ -18,7 +27,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 pub use config::{AdapterConfig, SinkConfig, SourceConfig};
-pub use status::{AdapterStatus, SinkState, SinkStatus};
+pub use status::{AdapterStatus, SinkMetrics, SinkState, SinkStatus};
 
 use crate::cause::{Cause, Stop};
 use crate::env::Env;
@@ -58,6 +67,7 @@ impl Adapter {
     /// Checks the configuration, conditions included as far as `config.tables` allows; touches no service.
     pub fn new(config: AdapterConfig, ports: AdapterPorts, env: Env, metrics: Registry) -> Result<Self, Stop> {
         config::validate(&config)?;
+        semantics::check(&config)?;
         for sink in &config.sinks {
             if !ports.indexes.contains_key(&sink.name) {
                 return Err(Stop::new(Cause::Internal, format!("sink {} has no cluster", sink.name)));
@@ -76,7 +86,28 @@ impl Adapter {
     /// offsets committed, groups left. A sink that stops for a cause leaves the others running; its cause stands in
     /// the status and is returned at the end (the first, by the sinks' order). Returns early when every sink has stopped.
     pub async fn run(self, stop: watch::Receiver<bool>) -> Result<(), Stop> {
-        let _ = (self.config, self.ports, self.env, self.metrics, self.status, stop);
-        Err(Stop::new(Cause::Internal, "the adapter's flow is not part of this build"))
+        let config = Arc::new(self.config);
+        let mut tasks = Vec::new();
+        for sink in &config.sinks {
+            let Some(index) = self.ports.indexes.get(&sink.name) else { continue };
+            let task = run::SinkTask {
+                config: Arc::clone(&config),
+                sink: Arc::new(sink.clone()),
+                log: Arc::clone(&self.ports.log),
+                index: Arc::clone(index),
+                epochs: Arc::clone(&self.ports.epochs),
+                env: self.env.clone(),
+                metrics: SinkMetrics::register(&self.metrics, &config.pipeline, &sink.name),
+                status: self.status.clone(),
+                stop: stop.clone(),
+            };
+            tasks.push(tokio::spawn(task.run()));
+        }
+        let mut result = Ok(());
+        for task in tasks {
+            let ended = task.await.unwrap_or_else(|error| Err(Stop::new(Cause::Internal, format!("a sink: {error}"))));
+            result = result.and(ended);
+        }
+        result
     }
 }
