@@ -7,6 +7,10 @@
 //! Architecture invariant: nothing here opens a socket or a file, reads a clock or entropy, or starts a thread.
 //! Time comes from `tokio::time`, the wall clock and randomness from [`env::Env`]. `engine/clippy.toml` enforces it.
 
+// Test code that is shared with integration tests names the crate as they do.
+#[cfg(test)]
+extern crate self as towpath_engine;
+
 pub mod adapter;
 pub mod binlog;
 pub mod cause;
