@@ -29,7 +29,19 @@ pub struct StackBuilder {
     pub(crate) zookeeper: u16,
     pub(crate) es: Vec<String>,
     es_version: Option<String>,
-    by_hand: Option<PathBuf>,
+    place: Place,
+}
+
+/// Where a stack lies, which says whose it is.
+#[derive(Debug, Clone, Default)]
+enum Place {
+    /// A test's: a folder of its own below the usual one, free ports, ended with its owner.
+    #[default]
+    Own,
+    /// The same below another folder.
+    Below(PathBuf),
+    /// Detached, in this folder, kept from one start to the next.
+    Kept(PathBuf, Plan),
 }
 
 /// Services that start, and retry, together.
@@ -115,10 +127,24 @@ impl StackBuilder {
         self
     }
 
+    /// In a folder of its own below `root`, instead of below [`paths::stacks_dir`].
+    #[must_use]
+    pub fn below(mut self, root: &Path) -> Self {
+        self.place = Place::Below(root.to_path_buf());
+        self
+    }
+
     /// Detached, on the fixed ports, with its data in `folder`, kept from one start to the next: `cargo stack up`.
     #[must_use]
     pub fn by_hand(mut self, folder: &Path) -> Self {
-        self.by_hand = Some(folder.to_path_buf());
+        self.place = Place::Kept(folder.to_path_buf(), Plan::Fixed);
+        self
+    }
+
+    /// As [`StackBuilder::by_hand`], on free ports, so that it can run beside another.
+    #[must_use]
+    pub fn detached(mut self, folder: &Path) -> Self {
+        self.place = Place::Kept(folder.to_path_buf(), Plan::Free);
         self
     }
 
@@ -155,9 +181,8 @@ impl StackBuilder {
         }
         let install = tokio::task::spawn_blocking(move || crate::install::install(&packages, false));
         install.await.context("the install was cancelled")??;
-        let (folder, plan) = self.claim_folder().await?;
+        let (folder, plan, owned) = self.claim_folder().await?;
         let site = Site { stack: folder.clone(), plan };
-        let owned = plan == Plan::Free;
         // Each is awaited to its end, also when another fails: a preparing process must not outlive its folder.
         let started = join_all(self.groups().into_iter().map(|group| self.bring_up(&site, group))).await;
         let services = match started.into_iter().collect::<Result<Vec<_>>>() {
@@ -176,12 +201,16 @@ impl StackBuilder {
         Ok(stack)
     }
 
-    async fn claim_folder(&self) -> Result<(PathBuf, Plan)> {
-        if let Some(folder) = &self.by_hand {
-            std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-            return Ok((folder.canonicalize()?, Plan::Fixed));
-        }
-        let root = paths::stacks_dir();
+    /// The stack's folder, how its ports are chosen, and whether it ends with us.
+    async fn claim_folder(&self) -> Result<(PathBuf, Plan, bool)> {
+        let root = match &self.place {
+            Place::Kept(folder, plan) => {
+                std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+                return Ok((folder.canonicalize()?, *plan, false));
+            }
+            Place::Below(root) => root.clone(),
+            Place::Own => paths::stacks_dir(),
+        };
         let ended = leftovers::end_below(&root).await?;
         if !ended.is_empty() {
             eprintln!("ended the left-overs of a crashed run: {}", ended.join(", "));
@@ -189,7 +218,7 @@ impl StackBuilder {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let folder = root.join(format!("{}-{number}", std::process::id()));
         leftovers::claim(&folder)?;
-        Ok((folder.canonicalize()?, Plan::Free))
+        Ok((folder.canonicalize()?, Plan::Free, true))
     }
 
     fn groups(&self) -> Vec<Group> {
@@ -213,11 +242,11 @@ impl StackBuilder {
         groups
     }
 
-    async fn lay_out(&self, site: &Site, group: Group) -> Result<Vec<Spec>> {
+    fn lay_out(&self, site: &Site, group: Group) -> Result<Vec<Spec>> {
         match group {
-            Group::Mysql(number) => Ok(vec![mysql::lay_out(site, number, &self.mysql_options).await?]),
-            Group::Mariadb => Ok(vec![mariadb::lay_out(site, &self.mariadb_options).await?]),
-            Group::Kafka => kafka::lay_out(site, self.kafka, self.sasl).await,
+            Group::Mysql(number) => Ok(vec![mysql::lay_out(site, number, &self.mysql_options)?]),
+            Group::Mariadb => Ok(vec![mariadb::lay_out(site, &self.mariadb_options)?]),
+            Group::Kafka => kafka::lay_out(site, self.kafka, self.sasl),
             Group::Zookeeper => zookeeper::lay_out(site, self.zookeeper),
             Group::Elasticsearch => {
                 let package = Package::elasticsearch(self.es_version.as_deref())?;
@@ -229,7 +258,10 @@ impl StackBuilder {
     async fn bring_up(&self, site: &Site, group: Group) -> Result<Vec<Service>> {
         let mut attempt = 1;
         loop {
-            let specs = self.lay_out(site, group).await?;
+            // Copying and formatting block: not on the thread that watches the other groups.
+            let (builder, at) = (self.clone(), site.clone());
+            let laying_out = tokio::task::spawn_blocking(move || builder.lay_out(&at, group));
+            let specs = laying_out.await.context("the layout was cancelled")??;
             let services: Vec<Service> = specs.into_iter().map(|spec| Service::new(spec, &site.stack)).collect();
             let started = join_all(services.iter().map(Service::start)).await;
             let Err(error) = started.into_iter().collect::<Result<Vec<()>>>() else { return Ok(services) };
@@ -241,11 +273,9 @@ impl StackBuilder {
                 return Err(error);
             }
             attempt += 1;
-            // The layout names the old ports and, for Kafka, its storage does too: begin anew.
             for service in &services {
-                for leftover in [service.spec().folder.clone(), service.log_path()] {
-                    let _ = std::fs::remove_dir_all(&leftover).or_else(|_| std::fs::remove_file(&leftover));
-                }
+                // The next attempt must not see the words of this one. The layout is written anew, data stay.
+                std::fs::remove_file(service.log_path()).context("cannot remove a log")?;
             }
         }
     }

@@ -12,11 +12,12 @@ use std::path::Path;
 /// The example's database, tables and user.
 const EXAMPLE: &str = include_str!("../../examples/orders.sql");
 
-/// Starts `builder`'s services in `folder`. When they all run already, this is that stack.
+/// Starts `builder`'s services in `folder`, on the fixed ports or, beside another stack, on free ones. When they all run
+/// already, this is that stack.
 ///
 /// # Errors
 /// When another stack runs there, a port is taken, or a service does not start.
-pub async fn up(builder: StackBuilder, folder: &Path) -> Result<Stack> {
+pub async fn up(builder: StackBuilder, folder: &Path, free_ports: bool) -> Result<Stack> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let lock = File::create(folder.join("up.lock"))?;
     if lock.try_lock().is_err() {
@@ -35,7 +36,8 @@ pub async fn up(builder: StackBuilder, folder: &Path) -> Result<Stack> {
     if !ended.is_empty() {
         eprintln!("ended what an earlier start left: {}", ended.join(", "));
     }
-    let stack = builder.by_hand(folder).start().await?;
+    let builder = if free_ports { builder.detached(folder) } else { builder.by_hand(folder) };
+    let stack = builder.start().await?;
     load_example(&stack).await?;
     Ok(stack)
 }
@@ -66,7 +68,11 @@ pub async fn down(folder: &Path, purge: bool) -> Result<Vec<String>> {
     Ok(stopped)
 }
 
-async fn load_example(stack: &Stack) -> Result<()> {
+/// Loads the example's database into the stack's MySQL, if it has one.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn load_example(stack: &Stack) -> Result<()> {
     let Ok(server) = stack.mysql() else { return Ok(()) };
     run_script(server, EXAMPLE).await.context("examples/orders.sql could not be loaded")
 }
@@ -97,7 +103,7 @@ fn statements(script: &str) -> Vec<String> {
         }
     }
     if !current.trim().is_empty() {
-        all.push(current);
+        all.push(current.trim_end().to_owned());
     }
     all
 }

@@ -1,6 +1,6 @@
 //! `cargo stack`: the real services by hand. Commands and their output; the work is the library's.
 //!
-//! Exit status: 0 done (for `status`: everything runs and answers), 1 failed, 2 wrong usage.
+//! Exit status: 0 done (for `status`: everything runs and answers; for `run`: the command's own), 1 failed, 2 wrong usage.
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
@@ -8,6 +8,7 @@ use comfy_table::Table;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
 use towpath_stack::install::{self, Package};
 use towpath_stack::{Details, Stack, StackBuilder, bench, by_hand, paths};
 
@@ -35,6 +36,14 @@ enum Command {
     },
     /// Start services on fixed ports, with the tables of examples/orders.sql, and print how to connect.
     Up(Up),
+    /// Start services on free ports, run a command with TOWPATH_STACK set, and end them with it; its status is ours.
+    Run {
+        #[command(flatten)]
+        services: Services,
+        /// The command and its arguments.
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
     /// Show what runs and how to connect.
     Status(Place),
     /// Stop what `up` started; its data stays.
@@ -78,6 +87,20 @@ fn towpath_binary() -> Result<PathBuf> {
 
 #[derive(Args)]
 struct Up {
+    #[command(flatten)]
+    services: Services,
+    /// Free ports instead of the fixed ones: beside another stack, with a folder of its own.
+    #[arg(long, requires = "data")]
+    free_ports: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Args)]
+struct Services {
+    /// No MySQL.
+    #[arg(long, conflicts_with = "mysql_replicas")]
+    no_mysql: bool,
     /// MySQL replicas beside the primary.
     #[arg(long, value_name = "N", default_value_t = 0)]
     mysql_replicas: u16,
@@ -90,14 +113,15 @@ struct Up {
     /// ZooKeeper servers.
     #[arg(long, value_name = "N", default_value_t = 1)]
     zookeeper: u16,
-    /// Elasticsearch clusters, by name.
+    /// One Kafka listener more, with TLS and SCRAM-SHA-256.
+    #[arg(long)]
+    kafka_sasl: bool,
+    /// Elasticsearch clusters, by name; `none` for none.
     #[arg(long, value_delimiter = ',', default_value = "hot,full,remind")]
     es: Vec<String>,
     /// Elasticsearch version: 9.2, 8.19, 7.17, or three numbers.
     #[arg(long, value_name = "V")]
     es_version: Option<String>,
-    #[command(flatten)]
-    place: Place,
 }
 
 #[derive(Args)]
@@ -131,9 +155,10 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Install { only, verify } => install_command(only, verify, json).await,
         Command::Up(up) => {
             let folder = up.place.folder()?;
-            let stack = by_hand::up(builder(&up), &folder).await?;
+            let stack = by_hand::up(builder(&up.services), &folder, up.free_ports).await?;
             tell_details(&stack, json).await
         }
+        Command::Run { services, command } => run_command(&services, &command).await,
         Command::Status(place) => status(&place, json).await,
         Command::Down { place, purge } => {
             let stopped = by_hand::down(&place.folder()?, purge).await?;
@@ -167,19 +192,49 @@ async fn install_command(only: Vec<String>, verify: bool, json: bool) -> Result<
     tell(json, &installed, &table.to_string())
 }
 
-fn builder(up: &Up) -> StackBuilder {
-    let names: Vec<&str> =
-        up.es.iter().map(String::as_str).filter(|name| !name.is_empty() && *name != "none").collect();
-    let mut builder =
-        Stack::builder().mysql().mysql_replicas(up.mysql_replicas).kafka(up.kafka).zookeeper(up.zookeeper);
-    builder = builder.es(&names);
-    if up.mariadb {
+fn builder(services: &Services) -> StackBuilder {
+    let names = services.es.iter().map(String::as_str).filter(|name| !name.is_empty() && *name != "none");
+    let mut builder = Stack::builder().kafka(services.kafka).zookeeper(services.zookeeper);
+    builder = builder.es(&names.collect::<Vec<_>>());
+    if !services.no_mysql {
+        builder = builder.mysql().mysql_replicas(services.mysql_replicas);
+    }
+    if services.mariadb {
         builder = builder.mariadb();
     }
-    match &up.es_version {
+    if services.kafka_sasl {
+        builder = builder.kafka_sasl();
+    }
+    match &services.es_version {
         Some(version) => builder.es_version(version),
         None => builder,
     }
+}
+
+/// The stack is this process's own: it ends when the command ends, when we are told to, and, after a SIGKILL, at the next
+/// start of any stack.
+async fn run_command(services: &Services, command: &[String]) -> Result<ExitCode> {
+    let [program, arguments @ ..] = command else { anyhow::bail!("no command was given after `--`") };
+    let stack = builder(services).start().await?;
+    by_hand::load_example(&stack).await?;
+    let mut told_to_end = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut child = tokio::process::Command::new(program)
+        .args(arguments)
+        .env(towpath_stack::SHARED, stack.description_path())
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("cannot run {program}"))?;
+    let status = tokio::select! {
+        biased;
+        status = child.wait() => Some(status?),
+        _ = told_to_end.recv() => None,
+        _ = interrupted.recv() => None,
+    };
+    drop(child);
+    stack.stop().await?;
+    let code = status.and_then(|status| status.code()).and_then(|code| u8::try_from(code).ok());
+    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
 async fn status(place: &Place, json: bool) -> Result<ExitCode> {

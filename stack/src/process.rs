@@ -49,10 +49,11 @@ impl Identity {
             && Stat::read(self.pid).is_some_and(|stat| stat.start_ticks == self.start_ticks && !stat.ended())
     }
 
-    /// Whether that process or any member of the group it led still runs.
+    /// Whether that process or any member of the group it led still runs, or is still ending: one that was killed keeps
+    /// its sockets for a while after its memory, and with it its environment, is gone.
     #[must_use]
     pub fn group_alive(&self, marker: &str) -> bool {
-        self.boot == boot() && (self.alive() || self.members(marker).next().is_some())
+        self.boot == boot() && (self.alive() || self.members(marker).any(|member| member != Member::Foreign))
     }
 
     /// Signals the whole group, if it is still ours.
@@ -60,7 +61,8 @@ impl Identity {
     /// # Errors
     /// When the system refuses the signal.
     pub fn signal(&self, marker: &str, signal: Signal) -> Result<()> {
-        if !self.group_alive(marker) {
+        let ours = self.boot == boot() && (self.alive() || self.members(marker).any(|member| member == Member::Ours));
+        if !ours {
             return Ok(());
         }
         match killpg(Pid::from_raw(self.pid), signal) {
@@ -69,17 +71,45 @@ impl Identity {
         }
     }
 
-    fn members<'a>(&'a self, marker: &'a str) -> impl Iterator<Item = i32> + 'a {
-        all_pids().filter(move |pid| {
-            Stat::read(*pid).is_some_and(|stat| stat.group == self.pid && !stat.ended()) && marked(*pid, marker)
-        })
+    /// The processes, younger than the leader, that now have the group's id.
+    fn members<'a>(&'a self, marker: &'a str) -> impl Iterator<Item = Member> + 'a {
+        let in_group = move |pid: &i32| {
+            Stat::read(*pid)
+                .is_some_and(|stat| stat.group == self.pid && stat.start_ticks >= self.start_ticks && !stat.ended())
+        };
+        all_pids().filter(in_group).map(move |pid| Member::of(pid, marker))
+    }
+}
+
+/// Whose a member of the group is. An id can be given again when a group has ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Member {
+    /// It carries our marker.
+    Ours,
+    /// It has no environment any more: it is ending.
+    Ending,
+    /// It has an environment without our marker.
+    Foreign,
+}
+
+impl Member {
+    fn of(pid: i32, marker: &str) -> Self {
+        let wanted = format!("{MARKER}={marker}");
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        if environment.is_empty() {
+            return Self::Ending;
+        }
+        let marked = environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes());
+        if marked { Self::Ours } else { Self::Foreign }
     }
 }
 
 /// What we need of `/proc/PID/stat`.
+#[derive(Clone, Copy)]
 struct Stat {
     state: char,
     group: i32,
+    threads: u32,
     start_ticks: u64,
 }
 
@@ -94,12 +124,15 @@ impl Stat {
         Some(Self {
             state: fields.first()?.chars().next()?,
             group: fields.get(2)?.parse().ok()?,
+            threads: fields.get(17)?.parse().ok()?,
             start_ticks: fields.get(19)?.parse().ok()?,
         })
     }
 
+    /// A killed process is shown as a zombie as soon as its first thread is gone; until the others are, its sockets and
+    /// files are open.
     fn ended(&self) -> bool {
-        matches!(self.state, 'Z' | 'X')
+        matches!(self.state, 'Z' | 'X') && self.threads <= 1
     }
 }
 
@@ -109,12 +142,6 @@ fn all_pids() -> impl Iterator<Item = i32> {
         .flatten()
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-}
-
-fn marked(pid: i32, marker: &str) -> bool {
-    let wanted = format!("{MARKER}={marker}");
-    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
 }
 
 fn boot() -> String {
@@ -154,10 +181,12 @@ mod tests {
     #[test]
     fn a_name_with_brackets_does_not_shift_the_fields() {
         let mut fields = vec!["S", "1", "4242"];
-        fields.extend(["0"; 16]);
-        fields.push("987654");
+        fields.extend(["0"; 14]);
+        fields.extend(["3", "0", "987654"]);
         let stat = Stat::parse(&format!("77 (a) b (c)) {}", fields.join(" "))).unwrap();
-        assert_eq!((stat.state, stat.group, stat.start_ticks), ('S', 4242, 987_654));
+        assert_eq!((stat.state, stat.group, stat.threads, stat.start_ticks), ('S', 4242, 3, 987_654));
+        assert!(!Stat { state: 'Z', ..stat }.ended(), "other threads hold its files");
+        assert!(Stat { state: 'Z', threads: 1, ..stat }.ended());
     }
 
     #[test]
@@ -170,6 +199,29 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(!identity.alive());
+    }
+
+    #[test]
+    fn a_member_outlives_its_leader_and_is_known_by_the_marker() {
+        use std::os::unix::process::CommandExt;
+        let mut leader = std::process::Command::new("sh");
+        leader.args(["-c", "sleep 60 & read line"]).env(MARKER, "here").process_group(0);
+        let mut leader = leader.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let identity = Identity::of(i32::try_from(leader.id()).unwrap()).unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while identity.members("here").count() < 2 {
+            assert!(std::time::Instant::now() < deadline, "the shell starts no sleep");
+        }
+        drop(leader.stdin.take());
+        leader.wait().unwrap();
+        assert!(!identity.alive() && identity.group_alive("here"));
+        assert!(!identity.group_alive("elsewhere"), "a group without our marker is not ours");
+        identity.signal("elsewhere", Signal::SIGKILL).unwrap();
+        assert!(identity.group_alive("here"), "a signal reached what is not ours");
+        identity.signal("here", Signal::SIGKILL).unwrap();
+        while identity.group_alive("here") {
+            assert!(std::time::Instant::now() < deadline, "the member was not killed");
+        }
     }
 
     #[test]

@@ -217,6 +217,10 @@ impl Service {
             std::fs::create_dir_all(folder)?;
         }
         let log = File::options().create(true).append(true).open(&log_path)?;
+        if matches!(self.spec.kind, Kind::Mysql | Kind::Mariadb) {
+            // A killed server leaves it with a pid; a server that is given that pid's number again would not start.
+            let _ = std::fs::remove_file(self.spec.folder.join("data/mysql.sock.lock"));
+        }
         let launch = &self.spec.launch;
         let mut command = Command::new(&launch.program);
         command.args(&launch.args).env_clear().envs(launch.env.iter().map(|(name, value)| (name, value)));
@@ -264,8 +268,8 @@ impl Service {
     async fn wait_gone(&self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         loop {
-            self.reap();
             if !self.is_running() {
+                self.reap(); // a zombie keeps its pid, by which a server would think that its predecessor lives
                 return true;
             }
             if Instant::now() >= deadline {

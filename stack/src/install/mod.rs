@@ -14,6 +14,7 @@ mod wrappers;
 pub use packages::{Package, java_for_elasticsearch};
 
 use crate::paths;
+use crate::services::{TEMPLATE, mariadb, mysql};
 use anyhow::{Context, Result, bail};
 use progress::Progress;
 use serde::Serialize;
@@ -25,7 +26,7 @@ use std::time::Instant;
 /// What an install did with one package.
 #[derive(Debug, Serialize)]
 pub struct Installed {
-    /// The package's folder name.
+    /// The package's name.
     pub name: String,
     /// Where it lies.
     pub path: PathBuf,
@@ -43,11 +44,11 @@ pub struct Installed {
 /// When it is not installed or was changed: the message says what to type.
 pub fn installed(package: &Package) -> Result<PathBuf> {
     let root = place(package)?;
-    let how = format!("type `cargo stack install --only {}`", package.short_name());
+    let how = format!("type `cargo stack install --only {}`", package.name());
     let Some(stamp) = Stamp::read(&root).filter(|stamp| stamp.recipe == package.recipe()) else {
-        bail!("{} is not installed: {how}", package.folder());
+        bail!("{} is not installed: {how}", package.name());
     };
-    stamp.check(&root).with_context(|| format!("the installed {} was changed: {how}", package.folder()))?;
+    stamp.check(&root).with_context(|| format!("the installed {} was changed: {how}", package.name()))?;
     Ok(root)
 }
 
@@ -83,7 +84,7 @@ fn present(package: &Package, fully: bool) -> Option<Installed> {
         stamp.check_fully(&path).ok()?;
     }
     let seconds = begun.elapsed().as_secs_f64();
-    Some(Installed { name: package.folder(), path, fresh: false, seconds, resolved: stamp.resolved })
+    Some(Installed { name: package.name(), path, fresh: false, seconds, resolved: stamp.resolved })
 }
 
 fn lock(cache: &Path) -> Result<File> {
@@ -103,15 +104,15 @@ fn one(package: &Package, cache: &Path, fully: bool) -> Result<Installed> {
     }
     let begun = Instant::now();
     let place = place(package)?;
-    let progress = Progress::begin(&package.folder());
-    let building = place.with_extension("building");
+    let progress = Progress::begin(&package.name());
+    let building = place.with_file_name(format!("{}.building", package.folder()));
     let work = cache.join("work").join(package.folder());
     for folder in [&building, &work] {
         remove(folder)?;
     }
     std::fs::create_dir_all(&building).with_context(|| format!("cannot create {}", building.display()))?;
     let resolved = bring(package, cache, &work, &building, &progress)
-        .with_context(|| format!("{} could not be installed", package.folder()))?;
+        .with_context(|| format!("{} could not be installed", package.name()))?;
     progress.say("hashing what was unpacked");
     progress.at(95);
     Stamp::write(&building, &package.recipe(), resolved.clone())?;
@@ -120,15 +121,25 @@ fn one(package: &Package, cache: &Path, fully: bool) -> Result<Installed> {
     remove(&work)?;
     let seconds = begun.elapsed().as_secs_f64();
     progress.end(&format!("installed in {seconds:.0} s"));
-    Ok(Installed { name: package.folder(), path: place, fresh: true, seconds, resolved })
+    Ok(Installed { name: package.name(), path: place, fresh: true, seconds, resolved })
 }
 
 fn bring(package: &Package, cache: &Path, work: &Path, root: &Path, progress: &Progress) -> Result<Vec<String>> {
     let repository = cache.join("maven");
     match package {
-        Package::Mysql => apt::bring(&apt::Request { suite: "sid", packages: packages::MYSQL, work, root }, progress),
+        Package::Mysql => {
+            let request = apt::Request { suite: "sid", packages: packages::MYSQL, work, root };
+            let resolved = apt::bring(&request, progress)?;
+            progress.say("initialising a data folder");
+            mysql::initialize(root, &root.join(TEMPLATE), &work.join("initialize.log"))?;
+            Ok(resolved)
+        }
         Package::Mariadb => {
-            apt::bring(&apt::Request { suite: "bookworm", packages: packages::MARIADB, work, root }, progress)
+            let request = apt::Request { suite: "bookworm", packages: packages::MARIADB, work, root };
+            let resolved = apt::bring(&request, progress)?;
+            progress.say("initialising a data folder");
+            mariadb::initialize(root, &root.join(TEMPLATE), &work.join("initialize.log"))?;
+            Ok(resolved)
         }
         Package::Kafka => maven::copy_libraries(packages::KAFKA, &repository, work, root, progress),
         Package::Zookeeper => maven::copy_libraries(packages::ZOOKEEPER, &repository, work, root, progress),
@@ -151,7 +162,7 @@ fn verify_archive(package: &Package, archive: &Path) -> Result<()> {
         }
         Some(_) => Ok(()),
         None => {
-            eprintln!("{}: no checksum is known for this version; SHA-256 is {sum}", package.folder());
+            eprintln!("{}: no checksum is known for this version; SHA-256 is {sum}", package.name());
             Ok(())
         }
     }
@@ -196,13 +207,25 @@ fn remove(folder: &Path) -> Result<()> {
     }
 }
 
-impl Package {
-    /// The name that `--only` takes.
-    #[must_use]
-    pub fn short_name(&self) -> String {
-        match self {
-            Self::Elasticsearch(version) => format!("es:{version}"),
-            other => other.folder(),
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    #[test]
+    fn a_second_install_waits_for_the_first() {
+        let cache = tempfile::tempdir().unwrap();
+        let first = lock(cache.path()).unwrap();
+        let (told, hears) = mpsc::channel();
+        let path = cache.path().to_path_buf();
+        let second = std::thread::spawn(move || {
+            let _lock = lock(&path).unwrap();
+            told.send(()).unwrap();
+        });
+        assert!(hears.recv_timeout(Duration::from_millis(200)).is_err(), "the lock was given twice");
+        drop(first);
+        hears.recv_timeout(Duration::from_secs(10)).expect("the lock was not passed on");
+        second.join().unwrap();
     }
 }

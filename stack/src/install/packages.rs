@@ -1,6 +1,7 @@
 //! The list of what is installed: each service, where it comes from, its version and its folder's name.
 
 use super::java;
+use super::stamp::sha256_of_text;
 use anyhow::{Result, bail};
 
 /// One installable service.
@@ -117,23 +118,33 @@ impl Package {
         Some(format!("Elasticsearch {version} instead of {newest}, which needs Java 21 or newer; none was found"))
     }
 
-    /// The folder's name below the cache folder.
+    /// Its name, as `--only` takes it.
     #[must_use]
-    pub fn folder(&self) -> String {
+    pub fn name(&self) -> String {
         match self {
             Self::Mysql => "mysql".to_owned(),
             Self::Mariadb => "mariadb".to_owned(),
             Self::Kafka => "kafka".to_owned(),
             Self::Zookeeper => "zookeeper".to_owned(),
+            Self::Elasticsearch(version) => format!("es:{version}"),
+        }
+    }
+
+    /// The folder's name below the cache folder. Another recipe gets another folder, so that an install never replaces
+    /// files under a running stack of another checkout.
+    #[must_use]
+    pub fn folder(&self) -> String {
+        match self {
             Self::Elasticsearch(version) => format!("elasticsearch-{version}"),
+            other => format!("{}-{}", other.name(), &sha256_of_text(&other.recipe())[..8]),
         }
     }
 
     /// What is asked for, as text: a change of it makes an installed folder out of date.
     pub(super) fn recipe(&self) -> String {
         match self {
-            Self::Mysql => format!("sid {}", MYSQL.join(" ")),
-            Self::Mariadb => format!("bookworm {}", MARIADB.join(" ")),
+            Self::Mysql => format!("sid {} + template", MYSQL.join(" ")),
+            Self::Mariadb => format!("bookworm {} + template", MARIADB.join(" ")),
             Self::Kafka => KAFKA.join(" "),
             Self::Zookeeper => ZOOKEEPER.join(" "),
             Self::Elasticsearch(version) => format!("{ELASTICSEARCH}:{version}"),

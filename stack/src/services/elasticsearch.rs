@@ -1,7 +1,7 @@
 //! Elasticsearch: each named cluster is one node. It refuses root, so root starts it as `nobody`, in a folder that
 //! `nobody` can reach.
 
-use super::Site;
+use super::{Site, copy_folder};
 use crate::install::{Package, installed, java, java_for_elasticsearch};
 use crate::paths::open_to_others;
 use crate::ports::{Ports, fixed};
@@ -41,7 +41,7 @@ fn one(site: &Site, package: &Package, cluster: &str, slot: u16) -> Result<Spec>
     for part in ["data", "logs", "tmp"] {
         std::fs::create_dir_all(folder.join(part))?;
     }
-    copy_config(&root.join("config"), &folder.join("config"))?;
+    copy_folder(&root.join("config"), &folder.join("config"))?;
     let at = folder.display();
     let config = format!(
         "cluster.name: towpath-{cluster}\nnode.name: {cluster}\npath.data: {at}/data\npath.logs: {at}/logs\n\
@@ -99,21 +99,6 @@ fn reachable_folder(site: &Site, name: &str, user: Option<(u32, u32)>) -> Result
         .keep();
     std::os::unix::fs::symlink(&folder, &link).with_context(|| format!("cannot write {}", link.display()))?;
     Ok(folder)
-}
-
-/// The distribution's configuration folder, without its main file.
-fn copy_config(from: &Path, to: &Path) -> Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from).with_context(|| format!("cannot list {}", from.display()))? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_config(&entry.path(), &target)?;
-        } else if !target.exists() {
-            std::fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
 }
 
 fn own(path: &Path, user: u32, group: u32) -> Result<()> {

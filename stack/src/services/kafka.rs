@@ -15,7 +15,7 @@ use std::process::Command;
 const CLUSTER_ID: &str = "dG93cGF0aC1zdGFjay0xMg";
 
 /// Lays out `count` brokers; with `sasl` each has a second listener with TLS and SCRAM-SHA-256.
-pub(crate) async fn lay_out(site: &Site, count: u16, sasl: bool) -> Result<Vec<Spec>> {
+pub(crate) fn lay_out(site: &Site, count: u16, sasl: bool) -> Result<Vec<Spec>> {
     let root = installed(&Package::Kafka)?;
     let java = java::find(17..=99)?;
     let mut all_ports = Vec::new();
@@ -41,14 +41,14 @@ pub(crate) async fn lay_out(site: &Site, count: u16, sasl: bool) -> Result<Vec<S
         let mut config = config(&folder, number + 1, usize::from(count), &ports, &voters.join(","))?;
         let mut facts = BTreeMap::new();
         if sasl {
-            config += &secured(&folder, &java, &ports, &mut facts).await?;
+            config += &secured(&folder, &java, &ports, &mut facts)?;
         }
         let file = folder.join("server.properties");
         std::fs::write(&file, config)?;
         let log = write_log4j(&folder, "warn")?;
         let class_path = format!("{}/*", root.display());
         if !folder.join("data/meta.properties").exists() {
-            format(&java, &class_path, &file, &folder, sasl).await?;
+            format(&java, &class_path, &file, &folder, sasl)?;
         }
         let args = [
             "-Xms128m".to_owned(),
@@ -96,12 +96,7 @@ fn config(folder: &Path, id: usize, count: usize, ports: &Ports, voters: &str) -
 }
 
 /// A key and a self-signed certificate by the JDK's keytool, and the configuration of the listener that uses them.
-async fn secured(
-    folder: &Path,
-    java: &java::Java,
-    ports: &Ports,
-    facts: &mut BTreeMap<String, String>,
-) -> Result<String> {
+fn secured(folder: &Path, java: &java::Java, ports: &Ports, facts: &mut BTreeMap<String, String>) -> Result<String> {
     let (store, certificate) = (folder.join("tls.p12"), folder.join("tls.pem"));
     let keytool = java.home.join("bin/keytool");
     if !certificate.exists() {
@@ -109,11 +104,11 @@ async fn secured(
         make.args(["-genkeypair", "-alias", "kafka", "-keyalg", "RSA", "-keysize", "2048", "-validity", "3650"]);
         make.args(["-dname", "CN=localhost", "-ext", "san=dns:localhost,ip:127.0.0.1", "-storetype", "PKCS12"]);
         make.args(["-storepass", "towpath-tls", "-keystore"]).arg(&store);
-        prepare(make, None, folder.join("keytool.log"), "making a TLS key").await?;
+        prepare(make, None, &folder.join("keytool.log"), "making a TLS key")?;
         let mut export = Command::new(&keytool);
         export.args(["-exportcert", "-rfc", "-alias", "kafka", "-storepass", "towpath-tls", "-keystore"]).arg(&store);
         export.arg("-file").arg(&certificate);
-        prepare(export, None, folder.join("keytool.log"), "exporting the TLS certificate").await?;
+        prepare(export, None, &folder.join("keytool.log"), "exporting the TLS certificate")?;
     }
     facts.insert("ca_pem".to_owned(), certificate.display().to_string());
     facts.insert("sasl_bootstrap".to_owned(), format!("127.0.0.1:{}", get(ports, "sasl")?));
@@ -127,12 +122,12 @@ async fn secured(
     ))
 }
 
-async fn format(java: &java::Java, class_path: &str, file: &Path, folder: &Path, sasl: bool) -> Result<()> {
+fn format(java: &java::Java, class_path: &str, file: &Path, folder: &Path, sasl: bool) -> Result<()> {
     let mut command = Command::new(java.program());
     command.args(["-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", class_path, "kafka.tools.StorageTool", "format"]);
     command.args(["-t", CLUSTER_ID, "-c"]).arg(file);
     if sasl {
         command.arg("--add-scram").arg(format!("SCRAM-SHA-256=[name=towpath,password={PASSWORD}]"));
     }
-    prepare(command, None, folder.join("format.log"), "formatting Kafka's storage").await
+    prepare(command, None, &folder.join("format.log"), "formatting Kafka's storage")
 }

@@ -1,6 +1,6 @@
 //! MariaDB: here for mysql_native_password, which MySQL 9 no longer has, and for MariaDB's own binary log.
 
-use super::{PASSWORD, Site, prepare};
+use super::{PASSWORD, Site, TEMPLATE, copy_folder, prepare};
 use crate::install::{Package, installed};
 use crate::native::Unpacked;
 use crate::ports::{Ports, fixed};
@@ -20,27 +20,29 @@ const SYSTEM_TABLES: &[&str] = &[
     "mysql_sys_schema.sql",
 ];
 
+/// Initialises a data folder by the server unpacked in `root`.
+pub(crate) fn initialize(root: &Path, data: &Path, log: &Path) -> Result<()> {
+    let unpacked = Unpacked::at(root);
+    std::fs::create_dir_all(data)?;
+    let sql = log.with_extension("sql");
+    std::fs::write(&sql, system_tables(&unpacked)?)?;
+    let mut command = Command::new(unpacked.program());
+    command.args(base_arguments(&unpacked, data));
+    command.args(["--bootstrap", "--log-warnings=0", "--enforce-storage-engine=", "--max-allowed-packet=8M"]);
+    prepare(command, Some(&sql), log, "the initialisation of MariaDB's data folder")
+}
+
 /// Lays out the server; `options` are added to the command line last.
-pub(crate) async fn lay_out(site: &Site, options: &[String]) -> Result<Spec> {
+pub(crate) fn lay_out(site: &Site, options: &[String]) -> Result<Spec> {
     let name = "mariadb".to_owned();
-    let unpacked = Unpacked::at(&installed(&Package::Mariadb)?);
+    let root = installed(&Package::Mariadb)?;
+    let unpacked = Unpacked::at(&root);
     let folder = site.folder(&name)?;
     let data = folder.join("data");
     let port = site.plan.pick(fixed::MARIADB, &name)?;
     let base = base_arguments(&unpacked, &data);
     if !data.join("mysql/global_priv.MAD").exists() {
-        std::fs::create_dir_all(&data)?;
-        let sql = folder.join("system-tables.sql");
-        std::fs::write(&sql, system_tables(&unpacked)?)?;
-        let mut command = Command::new(unpacked.program());
-        command.args(&base).args([
-            "--bootstrap",
-            "--log-warnings=0",
-            "--enforce-storage-engine=",
-            "--max-allowed-packet=8M",
-        ]);
-        prepare(command, Some(sql), folder.join("initialize.log"), "the initialisation of MariaDB's data folder")
-            .await?;
+        copy_folder(&root.join(TEMPLATE), &data)?;
     }
     let init = folder.join("init.sql");
     std::fs::write(&init, users())?;

@@ -1,6 +1,6 @@
 //! MySQL: the primary and replicas. GTIDs on, row format, full images; the server's own defaults elsewhere.
 
-use super::{PASSWORD, Site, prepare};
+use super::{PASSWORD, Site, TEMPLATE, copy_folder, prepare};
 use crate::install::{Package, installed};
 use crate::native::Unpacked;
 use crate::ports::{Ports, fixed};
@@ -18,18 +18,28 @@ pub(crate) fn name(number: u16) -> String {
     if number == 0 { "mysql".to_owned() } else { format!("mysql-replica-{number}") }
 }
 
+/// Initialises a data folder with an empty root password, by the server unpacked in `root`. Its redo log is the smallest
+/// there is, for quick copies; a running server enlarges it as it needs.
+pub(crate) fn initialize(root: &Path, data: &Path, log: &Path) -> Result<()> {
+    let unpacked = Unpacked::at(root);
+    let mut command = Command::new(unpacked.program());
+    command.args(base_arguments(&unpacked, data)).args(["--initialize-insecure", "--innodb-redo-log-capacity=8M"]);
+    prepare(command, None, log, "the initialisation of MySQL's data folder")?;
+    // Each copy makes itself an id of its own at its first start.
+    Ok(std::fs::remove_file(data.join("auto.cnf"))?)
+}
+
 /// Lays out server `number`; `options` are added to the command line last, so they win.
-pub(crate) async fn lay_out(site: &Site, number: u16, options: &[String]) -> Result<Spec> {
+pub(crate) fn lay_out(site: &Site, number: u16, options: &[String]) -> Result<Spec> {
     let name = name(number);
-    let unpacked = Unpacked::at(&installed(&Package::Mysql)?);
+    let root = installed(&Package::Mysql)?;
+    let unpacked = Unpacked::at(&root);
     let folder = site.folder(&name)?;
     let data = folder.join("data");
     let port = site.plan.pick(fixed::MYSQL + number, &name)?;
     let base = base_arguments(&unpacked, &data);
     if !data.join("mysql.ibd").exists() {
-        let mut command = Command::new(unpacked.program());
-        command.args(&base).arg("--initialize-insecure");
-        prepare(command, None, folder.join("initialize.log"), "the initialisation of MySQL's data folder").await?;
+        copy_folder(&root.join(TEMPLATE), &data)?;
     }
     let init = folder.join("init.sql");
     std::fs::write(&init, users())?;
