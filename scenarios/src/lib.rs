@@ -4,5 +4,6 @@
 //! Architecture invariant: no I/O, no clock, no entropy but the seed; an oracle shares no conversion with the pipeline
 //! that it judges.
 
+pub mod calendar;
 pub mod oracle;
 pub mod workload;
