@@ -138,10 +138,12 @@ pub(super) fn consumer(config: &KafkaConfig, group: &str) -> ClientConfig {
     client
 }
 
-/// A client without a group. `committed`: sees only committed records and the offset up to which all is decided.
+/// A client that joins no group. `committed`: sees only committed records and the offset up to which all is decided.
 pub(super) fn groupless(config: &KafkaConfig, committed: bool) -> ClientConfig {
     let mut client = common(config, &[("queued.max.messages.kbytes", "16384"), ("fetch.wait.max.ms", "20")]);
     client
+        // librdkafka assigns nothing to a client without a group's name. None is joined, and no coordinator asked.
+        .set("group.id", "towpath.reader")
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "error")
