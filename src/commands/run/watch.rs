@@ -27,7 +27,7 @@ pub async fn deployer(pipeline: String, mut status: Receiver<DeployerStatus>) {
 fn tell_deployer(pipeline: &str, before: &DeployerStatus, now: &DeployerStatus) {
     if now.role != before.role {
         let (term, epoch, checkpoint) = (now.term, now.epoch, now.checkpoint.as_str());
-        tracing::info!(pipeline, role = ?now.role, term, epoch, checkpoint, "deployer");
+        tracing::info!(pipeline, role = role(now.role), term, epoch, checkpoint, "deployer");
     }
     let cause = |status: &DeployerStatus| status.waiting.as_ref().map(|waiting| waiting.stop.cause);
     match (cause(before), &now.waiting) {
@@ -35,7 +35,9 @@ fn tell_deployer(pipeline: &str, before: &DeployerStatus, now: &DeployerStatus) 
             let (cause, remedy) = (waiting.stop.cause.name(), waiting.stop.cause.remedy());
             tracing::warn!(pipeline, cause, detail = waiting.stop.detail, remedy, "deployer waits and retries");
         }
-        (Some(was), None) => tracing::info!(pipeline, cause = was.name(), "deployer goes on: the cause is gone"),
+        (Some(was), None) if now.role != Role::Ended => {
+            tracing::info!(pipeline, cause = was.name(), "deployer goes on: the cause is gone");
+        }
         _ => {}
     }
     match (before.stalled_since_ms, now.stalled_since_ms) {
@@ -45,6 +47,16 @@ fn tell_deployer(pipeline: &str, before: &DeployerStatus, now: &DeployerStatus) 
     }
     if now.pending_repairs != before.pending_repairs {
         tracing::warn!(pipeline, pending = now.pending_repairs, "repairs that wait");
+    }
+}
+
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::Joining => "joining",
+        Role::Standby => "standby",
+        Role::TakingOver => "taking-over",
+        Role::Leader => "leader",
+        Role::Ended => "ended",
     }
 }
 
