@@ -8,5 +8,8 @@
 //! Architecture invariant: deterministic. Ordered maps only; no clock but `tokio::time` and the wall clock that is
 //! handed in; no entropy, thread, socket or file. Nothing here is linked into the production binary.
 
+pub mod elasticsearch;
 pub mod faults;
+pub mod kafka;
 pub mod mysql;
+pub mod zookeeper;

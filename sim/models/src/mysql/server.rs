@@ -37,12 +37,15 @@ impl Table {
     }
 }
 
+/// A row as it was: its table, its key, its values (`None`: there was none).
+pub(crate) type Before = (TableName, Vec<u8>, Option<Vec<Value>>);
+
 /// What to do to take one transaction back.
 #[derive(Debug, Clone)]
 struct Undo {
     file: u64,
     start: u64,
-    rows: Vec<(TableName, Vec<u8>, Option<Vec<Value>>)>,
+    rows: Vec<Before>,
     executed: Gtids,
     sequence: u64,
 }
@@ -171,11 +174,7 @@ impl Server {
     }
 
     /// Does one operation and encodes it; `undo` gets what takes it back.
-    fn apply(
-        &mut self,
-        op: &RowOp,
-        undo: &mut Vec<(TableName, Vec<u8>, Option<Vec<Value>>)>,
-    ) -> Result<Change, SqlError> {
+    fn apply(&mut self, op: &RowOp, undo: &mut Vec<Before>) -> Result<Change, SqlError> {
         let name = op.table();
         let table = self.tables.get_mut(name).ok_or_else(|| no_table(name))?;
         let columns = &table.schema.columns;
@@ -243,13 +242,7 @@ impl Server {
     }
 
     /// Writes a transaction under the next GTID and rotates a full file.
-    pub fn log(
-        &mut self,
-        events: &[(u8, u16, Vec<u8>)],
-        statement: bool,
-        wall_ms: u64,
-        rows: Vec<(TableName, Vec<u8>, Option<Vec<Value>>)>,
-    ) -> Commit {
+    pub fn log(&mut self, events: &[(u8, u16, Vec<u8>)], statement: bool, wall_ms: u64, rows: Vec<Before>) -> Commit {
         let uuid = self.config.server_uuid.clone();
         let number = self.executed.highest(&uuid) + 1;
         let (file, start) = self.binlog.end();
@@ -287,7 +280,7 @@ impl Server {
         Commit { gtid: format!("{uuid}:{number}"), at: FilePosition::new(file, start), end, wall_ms }
     }
 
-    fn take_back(&mut self, undo: Vec<(TableName, Vec<u8>, Option<Vec<Value>>)>) {
+    fn take_back(&mut self, undo: Vec<Before>) {
         for (name, key, before) in undo.into_iter().rev() {
             if let Some(table) = self.tables.get_mut(&name) {
                 match before {

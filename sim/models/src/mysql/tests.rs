@@ -3,10 +3,7 @@
 use super::encode;
 use super::{MySql, MySqlConfig, RowOp, Value};
 use serde_json::json;
-use std::time::Duration;
 use towpath_engine::env::Env;
-use towpath_engine::ports::source::{BinlogSource, BinlogStream, DumpRequest, SourceError};
-use towpath_engine::position::{FilePosition, Position};
 use towpath_engine::schema::{Column, ColumnType, TableSchema};
 
 const FIXTURE: &str = include_str!("../../fixtures/mysql-9.7-rows.txt");
