@@ -22,6 +22,7 @@ mod rows;
 mod table_map;
 mod temporal;
 pub mod text;
+pub mod unpack;
 
 pub use decoder::{Decoder, Filter};
 pub use event::{Event, FormatDescription, Query, QueryKind, TableMapEvent};
