@@ -4,13 +4,15 @@
 //! With `TOWPATH_RECORD=FOLDER` the MySQL run also writes the recorded binlogs that the engine's fast test reads.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
 use towpath_connectors::mysql::{MySqlSource, SourceConfig};
-use towpath_engine::binlog::{Decoder, Event, EventHeader};
+use towpath_engine::binlog::unpack::Unpacking;
+use towpath_engine::binlog::{Decoder, Event, EventHeader, EventType};
 use towpath_engine::ports::source::{BinlogSource, DumpRequest};
 use towpath_engine::position::{FilePosition, Position};
 use towpath_stack::Stack;
@@ -24,44 +26,69 @@ const TYPES_MYSQL: &str = include_str!("../engine/src/binlog/testdata/types_mysq
 const TYPES_MARIADB: &str = include_str!("../engine/src/binlog/testdata/types_mariadb.sql");
 const TYPES_LARGE: &str = include_str!("../engine/src/binlog/testdata/types_large.sql");
 
-/// One run: a server, a setting, and the statements.
+/// One run: a server, its settings, and the statements.
+#[derive(Clone, Copy)]
 struct Run<'s> {
-    root_url: String,
-    database: &'s str,
+    root_url: &'s str,
+    /// `binlog_row_metadata`.
     metadata: &'s str,
+    /// Further global variables, set for this run and set back to their defaults.
+    settings: &'s [(&'s str, &'s str)],
+    /// Whether events must arrive compressed.
+    packed: bool,
     scripts: &'s [&'s str],
 }
 
+const DATABASE: &str = "types";
+
 impl Run<'_> {
-    /// Writes, decodes and compares; returns the number of values compared and the files that hold the events.
+    /// Writes, decodes and compares; returns the number of values compared and the place of the first event.
     async fn compare(&self) -> Result<(usize, FilePosition)> {
-        let source = MySqlSource::new(SourceConfig::from_url(&self.root_url)?)?;
-        let mut conn = Conn::from_url(&self.root_url).await?;
+        let server: Arc<dyn BinlogSource> = Arc::new(MySqlSource::new(SourceConfig::from_url(self.root_url)?)?);
+        let mut conn = Conn::from_url(self.root_url).await?;
         conn.query_drop(format!("SET GLOBAL binlog_row_metadata = {}", self.metadata)).await?;
+        for (name, value) in self.settings {
+            conn.query_drop(format!("SET GLOBAL {name} = {value}")).await?;
+        }
         conn.query_drop("FLUSH BINARY LOGS").await?;
-        let start = source.identify().await?.end;
+        let start = server.identify().await?.end;
         self.write().await?;
-        let end = source.identify().await?.end;
+        let end = server.identify().await?.end;
         ensure!(start.file == end.file, "the binlog rotated from {start} to {end} during the test");
-        let database = self.database.to_owned();
-        let accept = move |name: &str, _: &str| name == database;
-        let mut decoder = Decoder::new(accept.clone());
+        for (name, _) in self.settings {
+            conn.query_drop(format!("SET GLOBAL {name} = DEFAULT")).await?;
+        }
+        let accept = |database: &str, _: &str| database == DATABASE;
+        let mut decoder = Decoder::new(accept);
         if self.metadata != "FULL" {
             // The statements change no definition after a table's first row: what it is now holds for all events.
-            decoder.set_schemas(source.table_schemas(&accept).await?.tables);
+            decoder.set_schemas(server.table_schemas(&accept).await?.tables);
         }
-        let replay = replay_from(&source, &mut decoder, &start, &end).await?;
+        let mut packed = 0;
+        each_event(&*server, &start, &end, |raw| {
+            packed += usize::from(is_packed(EventHeader::parse(raw)?.event_type));
+            Ok(())
+        })
+        .await?;
+        ensure!((packed > 0) == self.packed, "{packed} events arrived compressed");
+        let mut replay = Replay::default();
+        each_event(&Unpacking::new(server), &start, &end, |raw| {
+            if let Event::Rows(event) = decoder.decode(raw)? {
+                replay.apply(event);
+            }
+            Ok(())
+        })
+        .await?;
         let compared = replay.compare(&self.expected(&mut conn).await?);
         conn.disconnect().await?;
         Ok((compared, start))
     }
 
     async fn write(&self) -> Result<()> {
-        let mut conn = Conn::from_url(&self.root_url).await?;
-        let database = self.database;
-        conn.query_drop(format!("DROP DATABASE IF EXISTS {database}")).await?;
-        conn.query_drop(format!("CREATE DATABASE {database} DEFAULT CHARACTER SET utf8mb4")).await?;
-        conn.query_drop(format!("USE {database}")).await?;
+        let mut conn = Conn::from_url(self.root_url).await?;
+        conn.query_drop(format!("DROP DATABASE IF EXISTS {DATABASE}")).await?;
+        conn.query_drop(format!("CREATE DATABASE {DATABASE} DEFAULT CHARACTER SET utf8mb4")).await?;
+        conn.query_drop(format!("USE {DATABASE}")).await?;
         for statement in self.scripts.iter().flat_map(|script| statements(script)) {
             conn.query_drop(&statement).await.with_context(|| statement.clone())?;
         }
@@ -70,13 +97,12 @@ impl Run<'_> {
 
     /// What SELECT says, in the form of `replay.rs`.
     async fn expected(&self, conn: &mut Conn) -> Result<String> {
-        let database = self.database;
         conn.query_drop("SET time_zone = '+00:00', sql_mode = ''").await?;
-        conn.query_drop(format!("USE {database}")).await?;
+        conn.query_drop(format!("USE {DATABASE}")).await?;
         let columns: Vec<(String, String, String, String)> = conn
             .query(format!(
                 "SELECT table_name, column_name, data_type, column_type FROM information_schema.columns \
-                 WHERE table_schema = '{database}' ORDER BY table_name, ordinal_position"
+                 WHERE table_schema = '{DATABASE}' ORDER BY table_name, ordinal_position"
             ))
             .await?;
         let mut expected = String::new();
@@ -122,13 +148,18 @@ fn statements(script: &str) -> Vec<String> {
     all
 }
 
-/// Reads and decodes all events between two positions of one file.
-async fn replay_from(
-    source: &MySqlSource,
-    decoder: &mut Decoder,
+fn is_packed(kind: EventType) -> bool {
+    kind == EventType::TRANSACTION_PAYLOAD
+        || (EventType::MARIADB_QUERY_COMPRESSED..=EventType::MARIADB_DELETE_ROWS_COMPRESSED).contains(&kind)
+}
+
+/// Reads all events between two positions of one file.
+async fn each_event(
+    source: &dyn BinlogSource,
     start: &FilePosition,
     end: &FilePosition,
-) -> Result<Replay> {
+    mut on: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
     let mut stream = source
         .dump(DumpRequest {
             from: Position::File(FilePosition::new(start.file.clone(), 4)),
@@ -137,17 +168,17 @@ async fn replay_from(
             read_deadline: Duration::from_secs(20),
         })
         .await?;
-    let mut replay = Replay::default();
+    let mut reached = false;
     loop {
         let batch = stream.next().await?;
+        // The events of a compressed transaction all end where it ends: a full batch may have more of them behind it.
         for raw in batch.events() {
+            on(raw)?;
             let header = EventHeader::parse(raw)?;
-            if let Event::Rows(event) = decoder.decode(raw)? {
-                replay.apply(event);
-            }
-            if !header.is_artificial() && u64::from(header.log_pos) >= end.position {
-                return Ok(replay);
-            }
+            reached |= !header.is_artificial() && u64::from(header.log_pos) >= end.position;
+        }
+        if reached && batch.bytes.len() < (1 << 20) {
+            return Ok(());
         }
     }
 }
@@ -156,29 +187,31 @@ async fn replay_from(
 async fn mysql_values_are_what_select_says() -> Result<()> {
     let stack = Stack::builder().mysql().start().await?;
     let root_url = stack.mysql()?.root_url();
-    let run = |database, metadata, scripts| Run { root_url: root_url.clone(), database, metadata, scripts };
-    for metadata in ["MINIMAL", "FULL"] {
-        let (compared, _) = run("types", metadata, &[TYPES, TYPES_MYSQL, TYPES_LARGE]).compare().await?;
-        println!("MySQL, binlog_row_metadata={metadata}: {compared} values equal");
+    let scripts = &[TYPES, TYPES_MYSQL, TYPES_LARGE];
+    let plain = Run { root_url: &root_url, metadata: "FULL", settings: &[], packed: false, scripts };
+    for run in [
+        Run { metadata: "MINIMAL", ..plain },
+        plain,
+        Run { settings: &[("binlog_transaction_compression", "ON")], packed: true, ..plain },
+        Run { settings: &[("binlog_checksum", "NONE")], ..plain },
+    ] {
+        let (compared, _) = run.compare().await.with_context(|| format!("{} {:?}", run.metadata, run.settings))?;
+        println!("MySQL, {} {:?}: {compared} values equal", run.metadata, run.settings);
         ensure!(compared > 480, "only {compared} values compared");
     }
     if let Ok(folder) = std::env::var("TOWPATH_RECORD") {
-        record(&stack, &run, Path::new(&folder)).await?;
+        record(&stack, Run { scripts: &[TYPES, TYPES_MYSQL], ..plain }, Path::new(&folder)).await?;
     }
     stack.stop().await?;
     Ok(())
 }
 
 /// Writes the engine's recorded binlogs, without the large values.
-async fn record<'r>(
-    stack: &Stack,
-    run: &impl Fn(&'r str, &'r str, &'r [&'r str]) -> Run<'r>,
-    folder: &Path,
-) -> Result<()> {
+async fn record(stack: &Stack, run: Run<'_>, folder: &Path) -> Result<()> {
     for (metadata, name) in [("MINIMAL", "types_minimal.binlog"), ("FULL", "types_full.binlog")] {
-        let run = run("types", metadata, &[TYPES, TYPES_MYSQL]);
+        let run = Run { metadata, ..run };
         let (_, start) = run.compare().await?;
-        let mut conn = Conn::from_url(&run.root_url).await?;
+        let mut conn = Conn::from_url(run.root_url).await?;
         conn.query_drop("FLUSH BINARY LOGS").await?;
         std::fs::copy(stack.mysql()?.data_folder().join(&start.file), folder.join(name))?;
         std::fs::write(folder.join("types_expected.tsv"), run.expected(&mut conn).await?)?;
@@ -190,10 +223,16 @@ async fn record<'r>(
 async fn mariadb_values_are_what_select_says() -> Result<()> {
     let stack = Stack::builder().mariadb().start().await?;
     let root_url = stack.mariadb()?.root_url();
-    for metadata in ["MINIMAL", "FULL", "NO_LOG"] {
-        let run = Run { root_url: root_url.clone(), database: "types", metadata, scripts: &[TYPES, TYPES_MARIADB] };
-        let (compared, _) = run.compare().await?;
-        println!("MariaDB, binlog_row_metadata={metadata}: {compared} values equal");
+    let scripts = &[TYPES, TYPES_MARIADB];
+    let plain = Run { root_url: &root_url, metadata: "FULL", settings: &[], packed: false, scripts };
+    for run in [
+        Run { metadata: "MINIMAL", ..plain },
+        plain,
+        Run { metadata: "NO_LOG", ..plain },
+        Run { settings: &[("log_bin_compress", "ON"), ("log_bin_compress_min_len", "10")], packed: true, ..plain },
+    ] {
+        let (compared, _) = run.compare().await.with_context(|| format!("{} {:?}", run.metadata, run.settings))?;
+        println!("MariaDB, {} {:?}: {compared} values equal", run.metadata, run.settings);
         ensure!(compared > 400, "only {compared} values compared");
     }
     stack.stop().await?;

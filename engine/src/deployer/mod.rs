@@ -26,6 +26,7 @@ pub mod window;
 use std::sync::Arc;
 use tokio::sync::watch;
 
+use crate::binlog::unpack::Unpacking;
 use crate::cause::Stop;
 use crate::env::Env;
 use crate::metrics::Registry;
@@ -105,6 +106,8 @@ impl Deployer {
     /// ever; a lost lead is joined again.
     pub async fn run(self) -> Result<(), Stop> {
         let Self { config, ports, env, registry, status, drain } = self;
+        // Compressed transactions arrive as the events they hold: all offsets count those.
+        let ports = Ports { source: Arc::new(Unpacking::new(ports.source)), ..ports };
         let result = match config.validate() {
             Err(stop) => Err(stop),
             Ok(()) => {
