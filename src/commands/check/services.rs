@@ -115,15 +115,16 @@ async fn kafka(pipeline: &Pipeline, log: &dyn EventLog, part: &mut Part) {
             let records: i64 = info.watermarks.iter().map(|(low, high)| high - low).sum();
             part.info(format!("topic {topic} exists: {wanted} partitions, about {records} records"));
         }
+        Ok(info) if info.partitions() < wanted => {
+            let detail = format!("topic {topic} has {} partitions, configured are {wanted}", info.partitions());
+            let servers = &pipeline.kafka.brokers;
+            let paste = format!("kafka-topics --alter --topic {topic} --partitions {wanted} --bootstrap-server {servers}");
+            part.problem(Stop::new(Cause::TopicUnfit, detail), vec![paste]);
+        }
         Ok(info) => {
             let has = info.partitions();
-            let detail = format!("topic {topic} has {has} partitions, configured are {wanted}");
-            let paste = if has < wanted {
-                vec![format!("kafka-topics --alter --topic {topic} --partitions {wanted} --bootstrap-server {}", pipeline.kafka.brokers)]
-            } else {
-                vec![format!("partitions = {has}")]
-            };
-            part.problem(Stop::new(Cause::TopicUnfit, detail), paste);
+            let detail = format!("topic {topic} has {has} partitions, of which only the first {wanted} are used");
+            part.warning(detail, vec![format!("partitions = {has}")]);
         }
         Err(LogError::Topic(why)) => part.info(format!("topic {topic} will be created with {wanted} partitions ({why})")),
         Err(error) => part.problem(Stop::new(Cause::LogUnavailable, error.to_string()), Vec::new()),

@@ -77,7 +77,7 @@ impl Pipeline {
             "kafka = {{ brokers = \"{kafka}\", topic = \"{name}\", partitions = {partitions}, \
              partition_by = \"order_id\", fencing = \"{fencing}\", record = \"{record}\" }}"
         )?;
-        writeln!(text, "zookeeper = {{ servers = \"{zookeeper}\", session_timeout = \"4s\" }}")?;
+        writeln!(text, "zookeeper = {{ servers = \"{zookeeper}\", create = true, session_timeout = \"4s\" }}")?;
         for sink in &self.sinks {
             writeln!(text, "\n[[pipeline.{name}.sink]]")?;
             writeln!(text, "name = \"{}\"", sink.name)?;
