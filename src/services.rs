@@ -100,7 +100,7 @@ fn zookeeper(pipeline: &Pipeline) -> connectors::ZooKeeperConfig {
         pipeline: pipeline.name.clone(),
         session_timeout: zookeeper.session_timeout,
         create_root: zookeeper.create,
-        ..connectors::ZooKeeperConfig::default()
+        digest: zookeeper.account.as_ref().map(|(user, password)| (user.clone(), hidden(password))),
     }
 }
 

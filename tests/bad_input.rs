@@ -158,6 +158,7 @@ impl Case<'_> {
         .await
         .with_context(|| process.log_tail())?;
         let metrics = process.metrics().await?;
+        every_metric_is_documented(metrics.keys())?;
         ensure!(cause.is_empty() || metrics.keys().any(|series| series.contains(cause)), "no metric names {cause}");
         let status = process.stop(PATIENCE).await?;
         ensure!(status.code() == Some(0), "drained with {status}");
@@ -165,7 +166,16 @@ impl Case<'_> {
     }
 }
 
-/// The orders in which the cases run is theirs in this list: settings of the one server are put back by each.
+fn every_metric_is_documented<'a>(series: impl Iterator<Item = &'a String>) -> Result<()> {
+    let document = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md"))?;
+    for series in series {
+        let name = series.split('{').next().unwrap_or(series);
+        ensure!(document.contains(&format!("`{name}`")), "docs/metrics.md does not explain {name}");
+    }
+    Ok(())
+}
+
+/// The order of the cases is theirs in this list: settings of the one server are put back by each.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_input_ends_with_its_cause_and_says_what_to_do() {
     let builder = Stack::builder().mysql().kafka(1).zookeeper(1);

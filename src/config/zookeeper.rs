@@ -5,7 +5,7 @@ use std::time::Duration;
 use towpath_engine::deployer::DeployerConfig;
 
 use super::reader::Section;
-use super::text::Text;
+use super::text::{Secret, Text};
 
 /// The ensemble.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct ZooKeeper {
     pub session_timeout: Duration,
     /// Whether the root path may be created.
     pub create: bool,
+    /// User and password of the scheme `digest`.
+    pub account: Option<(String, Secret)>,
 }
 
 /// The root path where `servers` names none.
@@ -33,10 +35,18 @@ pub(super) fn read(section: Section<'_>, deployer: &mut DeployerConfig) -> Optio
     let session_timeout = section.duration("session_timeout", allowed, deployer.session_timeout);
     deployer.session_timeout = session_timeout;
     let create = section.boolean("create", false);
+    let account = match (section.string("user"), section.secret("password")) {
+        (Some(user), Some(password)) => Some((user.value, password)),
+        (None, None) => None,
+        _ => {
+            section.problem("user", "and `password` belong together");
+            None
+        }
+    };
     let parts = servers.and_then(|text| split(&section, &text));
     section.finish();
     let (servers, root) = parts?;
-    Some(ZooKeeper { servers, root, session_timeout, create })
+    Some(ZooKeeper { servers, root, session_timeout, create, account })
 }
 
 fn split(section: &Section<'_>, text: &Text) -> Option<(String, String)> {
