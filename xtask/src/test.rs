@@ -62,7 +62,7 @@ const PACKAGES: &[&str] = &[
 ];
 
 /// Integration tests that need the real services: (package, test target, further arguments).
-const SERVICES: &[(&str, &str)] = &[("towpath", "decode_real")];
+const SERVICES: &[(&str, &str)] = &[("towpath", "decode_real"), ("towpath", "bad_input")];
 /// Integration tests that run the whole pipeline on the models.
 const SIM: &[(&str, &str)] = &[];
 /// Integration tests that run the whole pipeline on real processes.
