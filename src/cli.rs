@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands;
 use crate::exit::{self, Failure};
+use crate::output;
 
 /// MySQL row changes through Kafka into Elasticsearch: highly available, lossless, near the speed of the binlog.
 #[derive(Debug, Parser)]
@@ -61,6 +62,9 @@ pub struct RunArgs {
     /// Only this pipeline (may be given several times)
     #[arg(long = "pipeline", value_name = "NAME")]
     pub pipelines: Vec<String>,
+    /// Listen here for /metrics, /healthz and /readyz instead of at `admin.listen`
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub admin: Option<std::net::SocketAddr>,
     /// Go on although a repair is pending; it stays pending, and documents may be stale until it is done
     #[arg(long)]
     pub unrepaired: bool,
@@ -136,6 +140,9 @@ pub struct Target {
     /// Go on at this event
     #[arg(long, value_name = "FILE:POSITION")]
     pub file: Option<String>,
+    /// Go on at the end of the source's binlog; what lies before is not carried
+    #[arg(long)]
+    pub now: bool,
     /// Take the state that was kept before the last one
     #[arg(long)]
     pub previous: bool,
@@ -174,7 +181,7 @@ impl Cli {
 
 fn show(failure: &Failure, json: bool) {
     match failure.json().filter(|_| json) {
-        Some(value) => println!("{value}"),
+        Some(value) => output::line(value),
         None if matches!(failure, Failure::Reported(_)) => {}
         None => eprintln!("{failure}"),
     }

@@ -86,10 +86,11 @@ impl From<crate::config::Problems> for Failure {
 pub fn document() -> String {
     let mut out = String::from(
         "# Exit statuses\n\n\
-         `towpath` ends with one of these. A cause is named in the log, in `/readyz` and in the metrics as it is here.\n\
+         `towpath` ends with one of these. A cause is named in the log, in `/readyz` and in the metrics as it is \
+         here.\n\
          When several pipelines or sinks stopped, the status is that of the first cause in this table's order.\n\n\
-         This file is made from the catalogue in `engine/src/cause.rs` by `TOWPATH_WRITE_DOCS=1 cargo test --test docs`; \
-         a test fails when the two differ.\n\n\
+         This file is made from the catalogue in `engine/src/cause.rs` by `TOWPATH_WRITE_DOCS=1 cargo test \
+         --test docs`; a test fails when the two differ.\n\n\
          | status | cause | meaning | what to do |\n|---|---|---|---|\n\
          | 0 | | done, or drained after SIGTERM or SIGINT | |\n\
          | 1 | | the command could not be carried out; the message says why | |\n\

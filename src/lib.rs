@@ -9,4 +9,5 @@ pub mod commands;
 pub mod config;
 pub mod exit;
 pub mod logging;
+pub mod output;
 pub mod services;

@@ -26,7 +26,7 @@ pub fn filter(level: &str) -> Result<EnvFilter, String> {
 pub fn start(log: &Log) -> Result<(), String> {
     let builder = tracing_subscriber::fmt().with_env_filter(filter(&log.level)?).with_writer(std::io::stderr);
     let outcome = match log.format {
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init(),
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init(),
     };
     // Only fails when a logger exists already, as in tests that share a process.

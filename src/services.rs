@@ -35,7 +35,8 @@ pub struct Services {
 impl Services {
     /// Makes the connectors of a pipeline.
     pub fn new(pipeline: &Pipeline) -> Result<Self, Stop> {
-        let wrong = |error: connectors::ConfigError| Stop::new(Cause::Config, format!("pipeline {}: {error}", pipeline.name));
+        let wrong =
+            |error: connectors::ConfigError| Stop::new(Cause::Config, format!("pipeline {}: {error}", pipeline.name));
         let source = connectors::MySqlSource::new(source(pipeline)).map_err(wrong)?;
         let log = connectors::KafkaLog::new(kafka(pipeline)).map_err(wrong)?;
         let coordinator = connectors::ZooKeeperFactory::new(zookeeper(pipeline)).map_err(wrong)?;

@@ -188,7 +188,8 @@ async fn bad_input_ends_with_its_cause_and_says_what_to_do() {
             let began = Instant::now();
             let outcome = $case(&world).await;
             let name = stringify!($case);
-            println!("{name}: {} in {:.1} s", if outcome.is_ok() { "ok" } else { "FAILED" }, began.elapsed().as_secs_f32());
+            let verdict = if outcome.is_ok() { "ok" } else { "FAILED" };
+            println!("{name}: {verdict} in {:.1} s", began.elapsed().as_secs_f32());
             failed.extend(outcome.err().map(|error| format!("{name}: {error:#}")));
         )+};
     }

@@ -1,4 +1,5 @@
-//! The binary as users meet it: bad input ends with status 2 and one clear sentence per problem, before anything starts.
+//! The binary as users meet it: bad input ends with status 2 and one clear sentence per problem, before anything
+//! starts.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

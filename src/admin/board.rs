@@ -174,7 +174,8 @@ impl Board {
 }
 
 fn pipeline(entry: &Entry) -> PipelineReadiness {
-    let ended = |part: &str| entry.ended.iter().filter(|(name, _)| name == part).map(|(_, stop)| Reason::from(stop)).collect();
+    let ended =
+        |part: &str| entry.ended.iter().filter(|(name, _)| name == part).map(|(_, stop)| Reason::from(stop)).collect();
     let deployer = entry.deployer.as_ref().map(|status| deployer(&status.borrow(), ended("deployer")));
     let sinks: Vec<SinkReadiness> = entry.adapter.as_ref().map_or_else(Vec::new, |status| sinks(&status.borrow()));
     let reasons: Vec<Reason> = ended("adapter");
@@ -186,7 +187,9 @@ fn pipeline(entry: &Entry) -> PipelineReadiness {
 
 fn deployer(status: &DeployerStatus, ended: Vec<Reason>) -> DeployerReadiness {
     let mut reasons: Vec<Reason> = status.stop.iter().map(Reason::from).collect();
-    reasons.extend(ended.into_iter().filter(|reason| status.stop.as_ref().is_none_or(|stop| stop.detail != reason.detail)));
+    reasons.extend(
+        ended.into_iter().filter(|reason| status.stop.as_ref().is_none_or(|stop| stop.detail != reason.detail)),
+    );
     reasons.extend(status.waiting.iter().map(|waiting| Reason::from(&waiting.stop)));
     DeployerReadiness {
         ready: status.ready() && reasons.is_empty(),

@@ -34,7 +34,8 @@ fn parse(status: &str, stat: &str) -> Option<Usage> {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
         line.split_whitespace().next()?.parse::<u64>().ok().map(|kb| kb * KB)
     };
-    // The command's name stands in parentheses and may hold anything; utime and stime are the 12th and 13th field after.
+    // The command's name stands in parentheses and may hold anything; utime and stime are the
+    // 12th and 13th field after it.
     let mut rest = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     let (user, system): (u64, u64) = (rest.next()?.parse().ok()?, rest.next()?.parse().ok()?);
     Some(Usage {

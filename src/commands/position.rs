@@ -17,6 +17,7 @@ use crate::admin::board::wall_ms;
 use crate::cli::{PositionCommand, SetArgs, ShowArgs, Target};
 use crate::config::{self, Config, Pipeline, nearest};
 use crate::exit::Failure;
+use crate::output;
 use crate::services::Services;
 
 /// Carries it out.
@@ -39,7 +40,10 @@ fn one<'a>(config: &'a Config, name: Option<&str>) -> Result<&'a Pipeline, Failu
         (None, [only]) => Ok(only),
         (None, _) => {
             let names: Vec<&str> = names().collect();
-            Err(Failure::Usage(format!("the configuration has several pipelines: name one of {} by --pipeline", names.join(", "))))
+            Err(Failure::Usage(format!(
+                "the configuration has several pipelines: name one of {} by --pipeline",
+                names.join(", ")
+            )))
         }
         (Some(name), pipelines) => pipelines.iter().find(|pipeline| pipeline.name == name).ok_or_else(|| {
             let hint = nearest(name, names()).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
@@ -70,12 +74,12 @@ async fn show(args: &ShowArgs) -> Result<(), Failure> {
         let (value, stop) = read(pipeline, coordinator.as_ref()).await?;
         garbage = garbage.or(stop);
         if !args.json {
-            print(pipeline, &value);
+            output::text(&text(pipeline, &value));
         }
         shown.push(value);
     }
     if args.json {
-        println!("{}", json!({ "pipelines": shown }));
+        output::line(json!({ "pipelines": shown }));
     }
     match garbage {
         None => Ok(()),
@@ -101,7 +105,8 @@ async fn read(pipeline: &Pipeline, coordinator: &dyn Coordinator) -> Result<(Val
         }
         Some((Err(stop), bytes, _)) => {
             value["garbage"] = String::from_utf8_lossy(&bytes).chars().take(400).collect::<String>().into();
-            value["error"] = json!({ "cause": stop.cause.name(), "detail": stop.detail, "remedy": stop.cause.remedy() });
+            value["error"] =
+                json!({ "cause": stop.cause.name(), "detail": stop.detail, "remedy": stop.cause.remedy() });
             Some(stop)
         }
     };
@@ -127,26 +132,28 @@ fn summary(state: &PipelineState) -> Value {
     })
 }
 
-fn print(pipeline: &Pipeline, value: &Value) {
-    println!("pipeline {}", pipeline.name);
-    println!("  deployers running   {}", value["deployers"]);
+/// The state of one pipeline, for people.
+fn text(pipeline: &Pipeline, value: &Value) -> String {
+    let mut out = format!("pipeline {}\n  deployers running: {}\n", pipeline.name, value["deployers"]);
     let states = [("state", &value["state"]), ("kept previous state", &value["previous"])];
     for (name, state) in states {
         let Value::Object(fields) = state else {
-            println!("  {name}: none");
+            out += &format!("  {name}: none\n");
             continue;
         };
-        println!("  {name}");
+        out += &format!("  {name}\n");
         for (field, value) in fields {
             let empty = value.is_null() || value.as_array().is_some_and(Vec::is_empty);
             if !empty {
-                println!("    {field:<16}  {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                out += &format!("    {field:<16}  {value}\n");
             }
         }
     }
     if let Some(garbage) = value.get("garbage") {
-        println!("  unreadable content: {garbage}");
+        out += &format!("  unreadable content: {garbage}\n");
     }
+    out
 }
 
 async fn set(args: &SetArgs) -> Result<(), Failure> {
@@ -159,8 +166,8 @@ async fn set(args: &SetArgs) -> Result<(), Failure> {
     let leaders = coordinator.candidates().await.map_err(failed)?;
     if !leaders.is_empty() && !args.force {
         return Err(Failure::Other(format!(
-            "{} deployers of pipeline {} run now and would go on from where they are: stop them first, or give --force, \
-             which makes the leader drop its work and begin again at the new position",
+            "{} deployers of pipeline {} run now and would go on from where they are: stop them first, or give \
+             --force, which makes the leader drop its work and begin again at the new position",
             leaders.len(),
             pipeline.name
         )));
@@ -173,7 +180,8 @@ async fn set(args: &SetArgs) -> Result<(), Failure> {
     let kept = if args.target.previous { previous.as_ref() } else { current.as_ref() };
     let base = base(pipeline, kept.map(|(bytes, _)| bytes.as_slice()), args)?;
     let (state, what) = ordered(base, target, args);
-    let mut report = json!({ "pipeline": pipeline.name, "what": what, "written": !args.dry_run, "state": summary(&state) });
+    let mut report =
+        json!({ "pipeline": pipeline.name, "what": what, "written": !args.dry_run, "state": summary(&state) });
     if !args.dry_run {
         write(coordinator.as_ref(), state, current, previous.map(|(_, version)| version))
             .await
@@ -181,20 +189,27 @@ async fn set(args: &SetArgs) -> Result<(), Failure> {
     }
     if args.json {
         report["dry_run"] = args.dry_run.into();
-        println!("{report}");
+        output::line(report);
     } else {
-        println!("pipeline {}: {what}{}", pipeline.name, if args.dry_run { " (dry run: nothing written)" } else { "" });
-        println!("the next leader begins a new epoch there; its repair is pending: docs/operations.md, \"Setting a position\"");
+        let dry = if args.dry_run { " (dry run: nothing written)" } else { "" };
+        output::line(format_args!(
+            "pipeline {}: {what}{dry}\nthe next leader begins a new epoch there; its repair is pending: \
+             docs/operations.md, \"Setting a position\"",
+            pipeline.name
+        ));
     }
     Ok(())
 }
 
 /// The target as a start; `None` is the kept previous state's own checkpoint.
 fn start(target: &Target) -> Result<Option<Start>, Failure> {
+    if target.now {
+        return Ok(Some(Start::Now));
+    }
     let Some(text) = target.gtid.as_ref().or(target.file.as_ref()) else { return Ok(None) };
     let start: Start = text.parse().map_err(Failure::Usage)?;
     match (&start, target.gtid.is_some()) {
-        (Start::Gtid(_), true) | (Start::File(_), false) | (Start::Oldest | Start::Now, _) => Ok(Some(start)),
+        (Start::Gtid(_), true) | (Start::File(_), false) => Ok(Some(start)),
         (_, true) => Err(Failure::Usage(format!("--gtid {text} is not a GTID set"))),
         (_, false) => Err(Failure::Usage(format!("--file {text} is not FILE:POSITION"))),
     }
@@ -257,7 +272,8 @@ fn blank(pipeline: &Pipeline) -> PipelineState {
 /// Whether the source can go on there: it still has what follows, and has ever had what lies before.
 async fn reachable(pipeline: &Pipeline, source: &dyn BinlogSource, start: &Start) -> Result<(), Failure> {
     let server = source.identify().await.map_err(|error| {
-        let detail = format!("pipeline {}: {error}; --force writes the position without asking the source", pipeline.name);
+        let detail =
+            format!("pipeline {}: {error}; --force writes the position without asking the source", pipeline.name);
         Failure::from(Stop::new(Cause::SourceUnavailable, detail))
     })?;
     epoch::anchor(start, &server)?;

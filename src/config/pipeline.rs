@@ -115,7 +115,8 @@ pub(super) fn read(name: String, section: Section<'_>, folder: &Path) -> Option<
     let source = match section.section("source") {
         Some(source) => read_source(source, folder, &mut deployer),
         None => {
-            section.missing("source", "for example source = { url = \"mysql://user@db:3306\", tables = [\"orders.*\"] }");
+            section
+                .missing("source", "for example source = { url = \"mysql://user@db:3306\", tables = [\"orders.*\"] }");
             None
         }
     };
@@ -240,8 +241,7 @@ fn read_capture(section: &Section<'_>, deployer: &mut DeployerConfig) {
     } else {
         section.missing("tables", "list the captured tables, for example tables = [\"orders.*\"]");
     }
-    deployer.server_id =
-        section.integer("server_id", 1..=u64::from(u32::MAX), u64::from(deployer.server_id)) as u32;
+    deployer.server_id = section.integer("server_id", 1..=u64::from(u32::MAX), u64::from(deployer.server_id)) as u32;
     let allowed = Duration::from_millis(100)..=Duration::from_secs(300);
     deployer.heartbeat = section.duration("heartbeat", allowed.clone(), deployer.heartbeat);
     deployer.read_deadline = section.duration("read_deadline", allowed, deployer.read_deadline);

@@ -392,9 +392,8 @@ fn to_json(value: &DeValue<'_>) -> serde_json::Value {
     use serde_json::Value as Json;
     match value {
         DeValue::String(text) => Json::String(text.to_string()),
-        DeValue::Integer(digits) => {
-            i64::from_str_radix(digits.as_str(), digits.radix()).map_or(Json::Null, |number| Json::Number(number.into()))
-        }
+        DeValue::Integer(digits) => i64::from_str_radix(digits.as_str(), digits.radix())
+            .map_or(Json::Null, |number| Json::Number(number.into())),
         DeValue::Float(number) => number.as_str().parse::<f64>().map_or(Json::Null, Json::from),
         DeValue::Boolean(value) => Json::Bool(*value),
         DeValue::Datetime(date) => Json::String(date.to_string()),

@@ -60,7 +60,8 @@ fn shared_indices(root: &Section<'_>, pipelines: &[Pipeline]) {
     for ((_, index), writers) in writers {
         for (pipeline, sink) in &writers {
             let clashes = |(other, rival): &&(&Pipeline, &Sink)| {
-                other.name != pipeline.name && (!sink.ranked || ranks(sink).intersection(&ranks(rival)).next().is_some())
+                other.name != pipeline.name
+                    && (!sink.ranked || ranks(sink).intersection(&ranks(rival)).next().is_some())
             };
             let Some((other, rival)) = writers.iter().find(clashes) else { continue };
             if !told.insert(sink.line) {

@@ -62,7 +62,8 @@ pub(super) fn read(section: Section<'_>, context: &Context<'_>) -> Option<Sink> 
     let elasticsearch = read_cluster(&section, context.folder);
     let index = read_index(&section);
     let (tables, sources, ranked) = read_sources(&section);
-    let mut config = SinkConfig::new(name.clone().unwrap_or_default(), index.clone().unwrap_or_default(), "", context.topic);
+    let mut config =
+        SinkConfig::new(name.clone().unwrap_or_default(), index.clone().unwrap_or_default(), "", context.topic);
     config.sources = sources;
     config.when = section.string("when").map(|text| text.value);
     if config.when.as_ref().is_some_and(|when| when.trim().is_empty()) {
@@ -111,7 +112,10 @@ fn read_index(section: &Section<'_>) -> Option<String> {
     let value = &index.value;
     let bad = |c: char| c.is_uppercase() || c.is_whitespace() || "\\/*?\"<>|,#:".contains(c);
     if value.is_empty() || value.len() > 240 || value.starts_with(['-', '_', '+', '.']) || value.contains(bad) {
-        section.problem("index", format!("\"{value}\" is not an index' name: lower case, none of \\ / * ? \" < > | , # :"));
+        section.problem(
+            "index",
+            format!("\"{value}\" is not an index' name: lower case, none of \\ / * ? \" < > | , # :"),
+        );
     }
     Some(index.value)
 }

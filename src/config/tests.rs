@@ -15,7 +15,11 @@ impl Surroundings for Fake {
     }
 
     fn file(&self, path: &Path) -> Result<String, String> {
-        if path == PathBuf::from("secret.txt") { Ok("from a file\n".to_owned()) } else { Err("no such file".to_owned()) }
+        if path == PathBuf::from("secret.txt") {
+            Ok("from a file\n".to_owned())
+        } else {
+            Err("no such file".to_owned())
+        }
     }
 }
 
@@ -158,11 +162,14 @@ fn broken_syntax_is_told_with_its_line() {
 
 #[test]
 fn several_sources_of_one_index_need_ranks() {
-    let cold = |text: &str| text.replace("pipeline.orders", "pipeline.cold").replace("topic = \"orders\"", "topic = \"cold\"");
+    let cold =
+        |text: &str| text.replace("pipeline.orders", "pipeline.cold").replace("topic = \"orders\"", "topic = \"cold\"");
     let both = format!("{GOOD}{}", cold(GOOD));
     let problems = read(&both).unwrap_err();
     assert_eq!(problems.len(), 2, "{problems:#?}");
-    assert!(problems.iter().all(|problem| problem.message.contains("is needed") && problem.message.contains("index hot")));
+    assert!(
+        problems.iter().all(|problem| problem.message.contains("is needed") && problem.message.contains("index hot"))
+    );
 
     let ranked = |rank| GOOD.replace("name = \"hot\"", &format!("name = \"hot\"\nrank = {rank}"));
     assert!(read(&format!("{}{}", ranked(0), cold(&ranked(1)))).is_ok());

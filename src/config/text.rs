@@ -64,7 +64,9 @@ pub fn verbatim(raw: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<
         let name = &body[..end];
         let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if name.is_empty() || !name.chars().all(legal) {
-            return Err(format!("has `${{{name}}}`, which is not a variable's name (write `$${{` for a literal `${{`)"));
+            return Err(format!(
+                "has `${{{name}}}`, which is not a variable's name (write `$${{` for a literal `${{`)"
+            ));
         }
         let value = variable(name)
             .ok_or_else(|| format!("needs the environment variable {name}, which is not set: export {name}=…"))?;
@@ -101,7 +103,8 @@ pub fn percent_decode(value: &str) -> String {
     let mut at = 0;
     while at < bytes.len() {
         let hex = (bytes[at] == b'%').then(|| bytes.get(at + 1..at + 3)).flatten();
-        let decoded = hex.and_then(|hex| std::str::from_utf8(hex).ok()).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let decoded =
+            hex.and_then(|hex| std::str::from_utf8(hex).ok()).and_then(|hex| u8::from_str_radix(hex, 16).ok());
         match decoded {
             Some(byte) => {
                 out.push(byte);

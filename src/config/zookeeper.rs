@@ -68,7 +68,9 @@ pub(super) fn host_ports(section: &Section<'_>, key: &str, list: &str, default_p
     let mut out = Vec::new();
     for server in list.split(',').map(str::trim) {
         let (host, port) = match server.rsplit_once(':') {
-            Some((host, port)) if !host.ends_with(':') && (!host.contains(':') || host.ends_with(']')) => (host, port.parse::<u16>().ok()),
+            Some((host, port)) if !host.ends_with(':') && (!host.contains(':') || host.ends_with(']')) => {
+                (host, port.parse::<u16>().ok())
+            }
             _ => (server, Some(default_port)),
         };
         let legal = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c == '/' || c == '@');

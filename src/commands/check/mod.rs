@@ -11,6 +11,7 @@ mod source;
 use crate::cli::CheckArgs;
 use crate::config::{self, Pipeline};
 use crate::exit::Failure;
+use crate::output;
 use crate::services::Services;
 use report::{PipelineReport, Report};
 
@@ -33,9 +34,9 @@ pub fn check(args: &CheckArgs) -> Result<(), Failure> {
     }
     let report = Report { config: args.config.config.clone(), offline: args.offline, pipelines };
     if args.json {
-        println!("{}", report.json());
+        output::line(report.json());
     } else {
-        print!("{}", report.text());
+        output::text(&report.text());
     }
     match report.status() {
         0 => Ok(()),

@@ -52,8 +52,12 @@ fn kafka(pipeline: &Pipeline) -> Part {
         RecordMode::Row => "one FlatMessage per row, keyed by its primary key",
     });
     part.info(match deployer.fencing {
-        Fencing::Transactions => "a deposed leader is fenced by Kafka transactions: consumers must read committed records",
-        Fencing::Versions => "a deposed leader is fenced by terms: consumers other than Towpath's may see its late records",
+        Fencing::Transactions => {
+            "a deposed leader is fenced by Kafka transactions: consumers must read committed records"
+        }
+        Fencing::Versions => {
+            "a deposed leader is fenced by terms: consumers other than Towpath's may see its late records"
+        }
     });
     if deployer.canal_quirks {
         part.warning("canal_quirks: values are Canal's also where Canal is known to be wrong", Vec::new());
@@ -79,7 +83,12 @@ fn sink(sink: &Sink) -> Part {
     let config = &sink.config;
     let mut part = Part::new(format!("sink {}", config.name));
     let urls = sink.elasticsearch.urls.join(", ");
-    part.info(format!("{} → {} behind alias {} on {urls}", sink.tables.join(", "), config.concrete_index(), config.index));
+    part.info(format!(
+        "{} → {} behind alias {} on {urls}",
+        sink.tables.join(", "),
+        config.concrete_index(),
+        config.index
+    ));
     match &config.when {
         Some(when) => part.info(format!("holds rows for which {when}; a row that no longer matches leaves")),
         None => part.info("holds every row"),
@@ -90,8 +99,8 @@ fn sink(sink: &Sink) -> Part {
     match config.deletes {
         Deletes::Soft => part.info("deletes leave a tombstone that the alias hides"),
         Deletes::Hard => part.warning(
-            "deletes = \"hard\" promises less: Elasticsearch forgets a delete after index.gc_deletes and at a restart; a \
-             write that was held up longer can bring the document back until it is verified",
+            "deletes = \"hard\" promises less: Elasticsearch forgets a delete after index.gc_deletes and at a restart; \
+             a write that was held up longer can bring the document back until it is verified",
             Vec::new(),
         ),
     }

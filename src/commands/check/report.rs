@@ -93,7 +93,8 @@ impl Report {
 
     /// The exit status: that of the first problem's cause in the catalogue's order, 0 without one.
     pub fn status(&self) -> u8 {
-        let causes = self.findings().filter(|finding| finding.level == Level::Problem).filter_map(|finding| finding.cause);
+        let causes =
+            self.findings().filter(|finding| finding.level == Level::Problem).filter_map(|finding| finding.cause);
         causes.min().map_or(0, Cause::exit_code)
     }
 

@@ -23,9 +23,7 @@ pub async fn ask(pipeline: &Pipeline, services: &Services, parts: &mut [Part]) {
     let mut source_part = Part::new("");
     let mut kafka_part = Part::new("");
     let mut zookeeper_part = Part::new("");
-    let coordinator = async {
-        zookeeper(pipeline, services.coordinator.as_ref(), &mut zookeeper_part).await
-    };
+    let coordinator = async { zookeeper(pipeline, services.coordinator.as_ref(), &mut zookeeper_part).await };
     let asked = async {
         tokio::join!(
             tables_of(pipeline, services.source.as_ref(), &mut source_part),
@@ -118,7 +116,8 @@ async fn kafka(pipeline: &Pipeline, log: &dyn EventLog, part: &mut Part) {
         Ok(info) if info.partitions() < wanted => {
             let detail = format!("topic {topic} has {} partitions, configured are {wanted}", info.partitions());
             let servers = &pipeline.kafka.brokers;
-            let paste = format!("kafka-topics --alter --topic {topic} --partitions {wanted} --bootstrap-server {servers}");
+            let paste =
+                format!("kafka-topics --alter --topic {topic} --partitions {wanted} --bootstrap-server {servers}");
             part.problem(Stop::new(Cause::TopicUnfit, detail), vec![paste]);
         }
         Ok(info) => {
@@ -126,7 +125,9 @@ async fn kafka(pipeline: &Pipeline, log: &dyn EventLog, part: &mut Part) {
             let detail = format!("topic {topic} has {has} partitions, of which only the first {wanted} are used");
             part.warning(detail, vec![format!("partitions = {has}")]);
         }
-        Err(LogError::Topic(why)) => part.info(format!("topic {topic} will be created with {wanted} partitions ({why})")),
+        Err(LogError::Topic(why)) => {
+            part.info(format!("topic {topic} will be created with {wanted} partitions ({why})"))
+        }
         Err(error) => part.problem(Stop::new(Cause::LogUnavailable, error.to_string()), Vec::new()),
     }
 }
@@ -147,8 +148,7 @@ async fn zookeeper(pipeline: &Pipeline, factory: &dyn CoordinatorFactory, part: 
         }
     };
     match coordinator.candidates().await {
-        Ok(candidates) if candidates.is_empty() => part.info("no deployer runs now"),
-        Ok(candidates) => part.info(format!("{} deployers run now", candidates.len())),
+        Ok(candidates) => part.info(format!("deployers running now: {}", candidates.len())),
         Err(error) => part.problem(unavailable(&error), Vec::new()),
     }
     match coordinator.read(state::NODE).await {
@@ -162,7 +162,10 @@ async fn zookeeper(pipeline: &Pipeline, factory: &dyn CoordinatorFactory, part: 
                 Some(state)
             }
             Err(stop) => {
-                part.problem(stop, vec![format!("towpath position set --previous --pipeline {} --config …", pipeline.name)]);
+                part.problem(
+                    stop,
+                    vec![format!("towpath position set --previous --pipeline {} --config …", pipeline.name)],
+                );
                 None
             }
         },

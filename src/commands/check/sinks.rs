@@ -21,7 +21,10 @@ pub fn columns(sink: &Sink, tables: &[TableSchema], part: &mut Part) {
             let shape = Arc::new(Shape::of_schema(table));
             let condition = config.when.as_deref().map(|when| Condition::new(when, &shape, &config.time_zone));
             if let Some(Err(stop)) = condition {
-                part.problem(Stop::new(stop.cause, format!("when, for {}: {}", shape.full_name(), stop.detail)), Vec::new());
+                part.problem(
+                    Stop::new(stop.cause, format!("when, for {}: {}", shape.full_name(), stop.detail)),
+                    Vec::new(),
+                );
             }
             if let Err(stop) = DocumentPlan::new(config, Arc::clone(&shape)) {
                 part.problem(stop, Vec::new());

@@ -24,7 +24,8 @@ pub fn account(error: &SourceError, pipeline: &Pipeline) -> Vec<String> {
 /// The databases that the patterns name, `*` as MySQL's grants write it.
 fn databases(pipeline: &Pipeline) -> impl Iterator<Item = String> {
     let patterns = pipeline.deployer.tables.patterns().iter();
-    let mut names: Vec<String> = patterns.filter_map(|pattern| pattern.split_once('.')).map(|(name, _)| name.to_owned()).collect();
+    let mut names: Vec<String> =
+        patterns.filter_map(|pattern| pattern.split_once('.')).map(|(name, _)| name.to_owned()).collect();
     names.sort();
     names.dedup();
     names.into_iter().map(|name| match name.as_str() {
@@ -39,7 +40,10 @@ pub fn identity(pipeline: &Pipeline, server: &ServerIdentity, part: &mut Part) {
         Flavor::MySql => "MySQL",
         Flavor::MariaDb => "MariaDB",
     };
-    part.info(format!("{flavor} {} answers, server_uuid {}, server_id {}", server.version, server.server_uuid, server.server_id));
+    part.info(format!(
+        "{flavor} {} answers, server_uuid {}, server_id {}",
+        server.version, server.server_uuid, server.server_id
+    ));
     part.info(format!(
         "binlog_format={}, binlog_row_image={}, binlog_row_metadata={}, GTIDs {}",
         server.binlog_format,
@@ -53,14 +57,16 @@ pub fn identity(pipeline: &Pipeline, server: &ServerIdentity, part: &mut Part) {
     }
     if server.log_bin && server.row_metadata != "FULL" {
         part.warning(
-            "the binlog does not name columns: they are read from information_schema at the first start, and a later change \
-             of a captured table stops the pipeline (schema-changed)",
+            "the binlog does not name columns: they are read from information_schema at the first start, and a later \
+             change of a captured table stops the pipeline (schema-changed)",
             vec!["SET PERSIST binlog_row_metadata = FULL;".to_owned()],
         );
     }
     if !server.gtid_mode && server.log_bin {
         let paste = match server.flavor {
-            Flavor::MySql => vec!["SET PERSIST enforce_gtid_consistency = ON; -- then gtid_mode step by step to ON".to_owned()],
+            Flavor::MySql => {
+                vec!["SET PERSIST enforce_gtid_consistency = ON; -- then gtid_mode step by step to ON".to_owned()]
+            }
             Flavor::MariaDb => Vec::new(),
         };
         part.warning("without GTIDs a position means nothing on another server: there is no failover", paste);
@@ -130,8 +136,8 @@ fn one_table(pipeline: &Pipeline, table: &TableSchema, part: &mut Part) {
     }
 }
 
-/// Columns whose text is not Canal's (design §5): ENUM and SET by name instead of by number, TIMESTAMP in UTC instead of
-/// the Canal server's zone, text by its column's charset instead of one for all.
+/// Columns whose text is not Canal's (design §5): ENUM and SET by name instead of by number, TIMESTAMP in UTC instead
+/// of the Canal server's zone, text by its column's charset instead of one for all.
 fn canal_differs(table: &TableSchema) -> Vec<String> {
     let differs = |column: &&Column| match &column.kind {
         ColumnType::Enum { .. } | ColumnType::Set { .. } | ColumnType::Timestamp { .. } => true,

@@ -1,7 +1,7 @@
 //! `towpath run`: the pipelines of a configuration, until signals, causes or both have ended them.
 //!
-//! One pipeline's or sink's stop leaves the others running; when everything has ended, the process does, with the status
-//! of the first cause.
+//! One pipeline's or sink's stop leaves the others running; when everything has ended, the process does, with the
+//! status of the first cause.
 
 mod pipeline;
 mod signals;
@@ -52,7 +52,7 @@ async fn drive(config: &Config, args: &RunArgs) -> Result<(), Failure> {
     let mut signals = Signals::install().map_err(Failure::Other)?;
     let registry = Registry::default();
     let board = Arc::new(Board::default());
-    if let Some(address) = config.admin {
+    if let Some(address) = args.admin.or(config.admin) {
         let listener = admin::bind(address).await.map_err(Failure::Other)?;
         tokio::spawn(admin::serve(listener, Admin { registry: registry.clone(), board: Arc::clone(&board) }));
         tracing::info!(%address, "admin HTTP listens: /metrics, /healthz, /readyz");
@@ -62,6 +62,9 @@ async fn drive(config: &Config, args: &RunArgs) -> Result<(), Failure> {
     let share = pipeline::share(config.memory, config.pipelines.len(), args.role);
     for pipeline in &config.pipelines {
         running.push(Running::start(pipeline, args, share, &registry, &board, &mut tasks).await?);
+    }
+    if tasks.is_empty() {
+        return Err(Failure::Usage("nothing to run: no pipeline has a sink for --role adapter".to_owned()));
     }
     let mut stops: Vec<Stop> = Vec::new();
     let mut draining = false;

@@ -11,6 +11,7 @@ use towpath_engine::deployer::{Deployer, DeployerHandle, Ports};
 use towpath_engine::env::Env;
 use towpath_engine::metrics::Registry;
 use towpath_engine::schema::TableSchema;
+use tracing::Instrument as _;
 
 use super::watch as tell;
 use crate::admin::board::{Board, wall_ms};
@@ -89,18 +90,20 @@ impl Running {
         let deployer_status = deployer.as_ref().map(|(_, handle)| handle.status());
         let adapter_status = adapter.as_ref().map(Adapter::status);
         board.add(&pipeline.name, deployer_status, adapter_status);
+        // The engine's own lines are told apart by it.
+        let span = tracing::error_span!("pipeline", name = pipeline.name);
         let part = |name| Part { pipeline: pipeline.name.clone(), name };
         let deployer = deployer.map(|(deployer, handle)| {
             tokio::spawn(tell::deployer(pipeline.name.clone(), handle.status()));
             let part = part("deployer");
-            tasks.spawn(async move { (part, deployer.run().await) });
+            tasks.spawn(async move { (part, deployer.run().await) }.instrument(span.clone()));
             handle
         });
         let adapter = adapter.map(|adapter| {
             tokio::spawn(tell::adapter(pipeline.name.clone(), adapter.status()));
             let (stop, stopped) = watch::channel(false);
             let part = part("adapter");
-            tasks.spawn(async move { (part, adapter.run(stopped).await) });
+            tasks.spawn(async move { (part, adapter.run(stopped).await) }.instrument(span.clone()));
             stop
         });
         Ok(Self { deployer, adapter })
@@ -129,7 +132,11 @@ async fn definitions(pipeline: &Pipeline, services: &Services) -> Vec<TableSchem
         Err(_) => format!("no answer within {DEFINITIONS_WITHIN:?}"),
     };
     let pipeline = &pipeline.name;
-    tracing::warn!(pipeline, why, "the tables' definitions cannot be read; conditions are checked at the first records");
+    tracing::warn!(
+        pipeline,
+        why,
+        "the tables' definitions cannot be read; conditions are checked at the first records"
+    );
     Vec::new()
 }
 

@@ -68,7 +68,8 @@ pub async fn adapter(pipeline: String, mut status: Receiver<AdapterStatus>) {
         for (sink, status) in now {
             let (word, stop) = describe(&status.state);
             let before = told.get(&sink);
-            let same_cause = before.map(|state| describe(state).1.map(|stop| stop.cause)) == Some(stop.map(|stop| stop.cause));
+            let same_cause =
+                before.map(|state| describe(state).1.map(|stop| stop.cause)) == Some(stop.map(|stop| stop.cause));
             if !(before.is_some_and(|state| describe(state).0 == word) && same_cause) {
                 tell_sink(&pipeline, &sink, word, &status.state);
             }
