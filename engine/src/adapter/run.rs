@@ -426,9 +426,10 @@ impl SinkTask {
         let status = self.status_of(flow, state.clone());
         if !same {
             match &state {
-                SinkState::Stopped(stop) => tracing::error!(sink = %self.sink.name, %stop, "sink stopped"),
-                SinkState::Retrying(stop) => tracing::warn!(sink = %self.sink.name, %stop, "sink waits"),
-                _ => tracing::info!(sink = %self.sink.name, "sink runs"),
+                // Whoever runs the adapter tells people, from the status.
+                SinkState::Stopped(stop) => tracing::debug!(sink = %self.sink.name, %stop, "sink stopped"),
+                SinkState::Retrying(stop) => tracing::debug!(sink = %self.sink.name, %stop, "sink waits"),
+                _ => tracing::debug!(sink = %self.sink.name, "sink runs"),
             }
         }
         course.shown = Some(state);

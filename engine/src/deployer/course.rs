@@ -162,7 +162,7 @@ impl Attempts {
         let now_ms = self.course.env.wall_ms();
         if self.count == 0 {
             self.since_ms = now_ms;
-            tracing::warn!(cause = stop.cause.name(), "{stop}");
+            tracing::debug!(cause = stop.cause.name(), "{stop}");
         }
         let (base, cap) = self.course.config.backoff;
         let wait = backoff(self.count, base, cap, &mut self.rng);
@@ -192,7 +192,7 @@ impl Attempts {
     /// Takes a success: nothing is waited for any more.
     pub fn succeeded(&mut self) {
         if self.count > 0 {
-            tracing::info!(attempts = self.count, "available again");
+            tracing::debug!(attempts = self.count, "available again");
             self.course.meters.stalled.set(0);
             self.course.status.update(|status| {
                 status.waiting = None;

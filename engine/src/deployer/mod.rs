@@ -117,7 +117,7 @@ impl Deployer {
             }
         };
         if let Err(stop) = &result {
-            tracing::error!(cause = stop.cause.name(), "stopped: {stop}");
+            tracing::debug!(cause = stop.cause.name(), "stopped: {stop}");
         }
         status.update(|status| {
             status.role = Role::Ended;

@@ -447,9 +447,9 @@ impl<'l> Stream<'l> {
             meters.stalled.set(i64::from(stalled));
             let since = self.course.env.wall_ms().saturating_sub(self.moved_at.elapsed().as_millis() as u64);
             if stalled {
-                tracing::error!(topic = self.course.config.topic, "stalled: there is work and Kafka acknowledges nothing");
+                tracing::debug!(topic = self.course.config.topic, "stalled: there is work and Kafka acknowledges nothing");
             } else {
-                tracing::info!(topic = self.course.config.topic, "moving again");
+                tracing::debug!(topic = self.course.config.topic, "moving again");
             }
             self.course.status.update(|status| status.stalled_since_ms = stalled.then_some(since));
         }
