@@ -332,3 +332,7 @@ impl Counter {
     }
 }
 
+
+#[cfg(test)]
+#[path = "count_tests.rs"]
+mod tests;

@@ -293,3 +293,7 @@ pub fn digest(batch: &EventBatch, limit: u64) -> Result<(u64, u32), Stop> {
     Ok((length, hasher.finalize()))
 }
 
+
+#[cfg(test)]
+#[path = "epoch_tests.rs"]
+mod tests;

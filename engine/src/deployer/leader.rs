@@ -3,6 +3,7 @@
 //! Must not read a log's tail or decide an epoch: see [`super::takeover`].
 
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 
 use super::count::TransactionEnd;
@@ -203,7 +204,6 @@ impl Leader {
         self.course.meters.epoch.set(i64::from(self.state.epoch.number));
         self.course.meters.term.set(self.term);
         self.course.meters.pending_repairs.set(self.state.pending.len() as i64);
-        self.course.meters.checkpoint_age_ms.set(self.saved_at.elapsed().as_millis() as i64);
         self.course.status.update(|status| {
             status.term = self.term;
             status.epoch = self.state.epoch.number;
@@ -310,11 +310,18 @@ pub async fn announce(
     await_deliveries(producer, partitions as usize).await
 }
 
+/// How long the few records that are waited for one by one may take.
+const DELIVERED_WITHIN: Duration = Duration::from_secs(20);
+
 /// Waits for so many deliveries; a failed one is an error.
 async fn await_deliveries(producer: &mut dyn LogProducer, count: usize) -> Result<(), LogError> {
     let (mut known, mut out) = (0, Vec::new());
+    let until = Instant::now() + DELIVERED_WITHIN;
     while known < count {
-        producer.deliveries(&mut out).await?;
+        match tokio::time::timeout_at(until, producer.deliveries(&mut out)).await {
+            Ok(result) => result?,
+            Err(_) => return Err(LogError::Unavailable(format!("no acknowledgement within {DELIVERED_WITHIN:?}"))),
+        }
         for delivery in out.drain(..) {
             delivery.result.map_err(LogError::Failed)?;
             known += 1;

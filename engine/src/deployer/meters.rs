@@ -19,7 +19,7 @@ pub struct Meters {
     pub record_bytes: Metric,
     /// Bytes of binlog read.
     pub binlog_bytes: Metric,
-    /// Age of the checkpoint, ms.
+    /// Age of the checkpoint while something waits to be written to it, ms; else 0.
     pub checkpoint_age_ms: Metric,
     /// Checkpoints written.
     pub checkpoints: Metric,
@@ -37,6 +37,8 @@ pub struct Meters {
     pub epoch: Metric,
     /// Bytes decoded or produced and not acknowledged.
     pub in_flight_bytes: Metric,
+    /// The most bytes that were in flight at once in the running stream.
+    pub in_flight_peak_bytes: Metric,
     /// 1 while nothing moves although there is work.
     pub stalled: Metric,
     /// Rows too large for a record.
@@ -63,7 +65,7 @@ impl Meters {
             records: counter("towpath_records_total", "Records produced to Kafka"),
             record_bytes: counter("towpath_record_bytes_total", "Bytes of record values produced to Kafka"),
             binlog_bytes: counter("towpath_received_binlog_bytes_total", "Bytes of binlog events received"),
-            checkpoint_age_ms: gauge("towpath_checkpoint_age_ms", "Milliseconds since the checkpoint was written"),
+            checkpoint_age_ms: gauge("towpath_checkpoint_age_ms", "Milliseconds since the last checkpoint, while something waits to be written to it"),
             checkpoints: counter("towpath_checkpoints_total", "Checkpoints written to ZooKeeper"),
             commits: counter("towpath_commits_total", "Kafka transactions committed"),
             rewinds: counter("towpath_rewinds_total", "Rewinds to the last acknowledged transaction"),
@@ -72,6 +74,10 @@ impl Meters {
             term: gauge("towpath_term", "The term this process leads with, 0 while it does not lead"),
             epoch: gauge("towpath_epoch", "The epoch that versions are written under"),
             in_flight_bytes: gauge("towpath_in_flight_bytes", "Bytes decoded or produced and not yet acknowledged"),
+            in_flight_peak_bytes: gauge(
+                "towpath_in_flight_peak_bytes",
+                "The most bytes decoded or produced and not yet acknowledged, since the binlog was last connected to",
+            ),
             stalled: gauge("towpath_stalled", "1 while nothing moves although there is work"),
             rows_too_large: counter("towpath_rows_too_large_total", "Rows that exceed the largest record"),
             tables_dropped: counter("towpath_tables_dropped_total", "Captured tables dropped on the source"),

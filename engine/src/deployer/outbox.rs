@@ -9,7 +9,7 @@ use super::count::TransactionEnd;
 use crate::format::{RecordBuffer, RecordView};
 
 /// A buffer is closed at this size, so that memory comes back piece by piece.
-const CHUNK_BYTES: usize = 512 << 10;
+const CHUNK_BYTES: usize = 256 << 10;
 /// Empty buffers kept for use again.
 const SPARE: usize = 4;
 

@@ -150,7 +150,8 @@ pub(super) mod tests {
     #[test]
     fn each_setting_is_named_with_its_statement() {
         assert_eq!(findings(&server(), &config()), []);
-        let changes: [(fn(&mut ServerIdentity), Cause, &str); 7] = [
+        type Change = fn(&mut ServerIdentity);
+        let changes: [(Change, Cause, &str); 7] = [
             (|s| s.log_bin = false, Cause::SourceSettings, "log_bin"),
             (|s| s.binlog_format = "MIXED".into(), Cause::SourceSettings, "SET PERSIST binlog_format=ROW"),
             (|s| s.row_image = "MINIMAL".into(), Cause::SourceSettings, "SET PERSIST binlog_row_image=FULL"),

@@ -4,6 +4,7 @@
 //! waited for together. Must not open a producer, choose a position or judge a server: see [`super::leader`].
 
 use futures_util::future::BoxFuture;
+use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::Fencing;
@@ -86,9 +87,11 @@ pub struct Stream<'l> {
     /// The log's open transaction: since when, and its bytes.
     open: Option<(Instant, usize)>,
     deliveries: Vec<Delivery>,
-    draining: bool,
-    /// A drain that takes longer goes without its last acknowledgements: they are read again by the successor.
-    drain_until: Option<Instant>,
+    /// Set once nothing more is read: how it ends when all that was read is acknowledged and in the checkpoint, and the
+    /// moment from which on it ends without the last acknowledgements (a successor reads those transactions again).
+    ending: Option<(Halt, Instant)>,
+    /// The most bytes that were in flight at once.
+    peak: usize,
     queue_full: bool,
     next_checkpoint: Instant,
     moved_at: Instant,
@@ -96,6 +99,8 @@ pub struct Stream<'l> {
 
 /// A commit is put off while more is at hand, up to this many intervals.
 const COMMIT_PATIENCE: u32 = 4;
+/// The wait for a queue that is full although nothing of this stream is outstanding.
+const QUEUE_PAUSE: Duration = Duration::from_millis(10);
 /// Records handed to the producer in one turn, so that a turn stays short.
 const PUMP: usize = 10_000;
 /// Events encoded in one turn.
@@ -128,8 +133,8 @@ impl<'l> Stream<'l> {
             checkpointing: None,
             open: None,
             deliveries: Vec::new(),
-            draining: false,
-            drain_until: None,
+            ending: None,
+            peak: 0,
             queue_full: false,
             next_checkpoint: now + course.config.checkpoint_interval,
             moved_at: now,
@@ -164,8 +169,10 @@ impl<'l> Stream<'l> {
             self.start_checkpoint();
         }
         self.report();
-        if self.draining && (self.at_rest() || self.drain_until.is_some_and(|until| Instant::now() >= until)) {
-            return Err(StreamEnd::Halt(Halt::Drained));
+        if let Some((halt, until)) = self.ending.clone()
+            && (self.at_rest() || Instant::now() >= until)
+        {
+            return Err(StreamEnd::Halt(halt));
         }
         let event = self.wait(session).await;
         self.take(event).await
@@ -174,7 +181,7 @@ impl<'l> Stream<'l> {
     /// Encodes what has arrived, as far as the budget allows.
     async fn encode(&mut self) -> Result<(), StreamEnd> {
         for _ in 0..ENCODE {
-            if self.draining || self.over_budget() {
+            if self.ending.is_some() || self.over_budget() {
                 break;
             }
             let Some((batch, next)) = &mut self.batch else { break };
@@ -185,7 +192,11 @@ impl<'l> Stream<'l> {
             let start = next.checked_sub(1).map_or(0, |before| batch.ends[before]);
             let raw = batch.bytes.slice(start as usize..end as usize);
             *next += 1;
-            self.encoder.event(&raw, &mut self.outbox)?;
+            if let Err(stop) = self.encoder.event(&raw, &mut self.outbox) {
+                // What was committed before the event that stops the pipeline is still delivered.
+                self.end_with(Halt::Stop(stop));
+                break;
+            }
             let dead = self.encoder.take_dead();
             if !dead.is_empty() {
                 self.leader.dead_letters(&dead).await?;
@@ -203,14 +214,25 @@ impl<'l> Stream<'l> {
         self.outbox.bytes() + self.window.outstanding_bytes() + self.window.len() * std::mem::size_of::<TransactionEnd>()
     }
 
-    fn over_budget(&self) -> bool {
-        self.in_flight() >= self.course.config.budget_bytes
+    fn over_budget(&mut self) -> bool {
+        let bytes = self.in_flight();
+        self.peak = self.peak.max(bytes);
+        bytes >= self.course.config.budget_bytes
+    }
+
+    /// Reads nothing more, and ends so when what was read has gone its way.
+    fn end_with(&mut self, halt: Halt) {
+        if self.ending.is_none() {
+            self.ending = Some((halt, Instant::now() + self.course.config.drain_timeout));
+        }
+        self.source = None;
+        self.batch = None;
     }
 
     /// Hands records to the producer, in order, until it or the log's transaction is full.
     async fn pump(&mut self) -> Result<(), StreamEnd> {
         let transactional = self.course.config.fencing == Fencing::Transactions;
-        if self.draining || self.queue_full {
+        if self.queue_full {
             return Ok(());
         }
         let Some(producer) = &mut self.producer else { return Ok(()) };
@@ -274,7 +296,7 @@ impl<'l> Stream<'l> {
             || (age >= interval && idle)
             || age >= interval * COMMIT_PATIENCE
             || self.queue_full
-            || self.draining;
+            || self.ending.is_some() && self.outbox.is_empty();
         if due && let Some(mut producer) = self.producer.take() {
             let mark = self.window.next_tag();
             let commit = Box::pin(async move {
@@ -288,7 +310,8 @@ impl<'l> Stream<'l> {
 
     /// Writes the checkpoint if what is carried has moved and the interval has passed.
     fn start_checkpoint(&mut self) {
-        let due = self.draining && self.commit.is_none() && self.window.outstanding() == 0 && self.open.is_none()
+        let last = self.ending.is_some() && self.commit.is_none() && self.open.is_none();
+        let due = last && self.window.outstanding() == 0 && self.outbox.is_empty()
             || Instant::now() >= self.next_checkpoint;
         if !due || self.checkpointing.is_some() || !self.leader.unsaved {
             return;
@@ -303,9 +326,10 @@ impl<'l> Stream<'l> {
         }
     }
 
-    /// Whether a drained stream has nothing left to wait for.
-    fn at_rest(&self) -> bool {
-        self.commit.is_none()
+    /// Whether nothing is left to wait for.
+    fn at_rest(&mut self) -> bool {
+        self.outbox.is_empty()
+            && self.commit.is_none()
             && self.checkpointing.is_none()
             && self.open.is_none()
             && self.window.outstanding() == 0
@@ -313,16 +337,17 @@ impl<'l> Stream<'l> {
     }
 
     async fn wait(&mut self, session: Session) -> Event {
-        let reading = self.batch.is_none() && !self.draining && !self.over_budget();
+        let over_budget = self.over_budget();
+        let reading = self.batch.is_none() && self.ending.is_none() && !over_budget;
         let delivering = self.window.outstanding() > 0;
-        let more = session == Session::Live && !self.draining && !self.queue_full && self.producer.is_some()
-            && !self.outbox.is_empty()
-            || self.batch.is_some() && !self.draining && !self.over_budget();
+        let draining = matches!(self.ending, Some((Halt::Drained, _)));
+        let pumping = session == Session::Live && !self.queue_full && self.producer.is_some();
+        let more = pumping && !self.outbox.is_empty() || self.batch.is_some() && self.ending.is_none() && !over_budget;
         let wake = if more { Instant::now() } else { self.next_wake(session) };
         tokio::select! {
             biased;
             () = self.leader.session.changed() => Event::Session,
-            () = self.course.drained(), if !self.draining => Event::Drain,
+            () = self.course.drained(), if !draining => Event::Drain,
             (producer, result) = when(self.commit.as_mut().map(|(commit, _)| commit)) => Event::Committed(producer, result),
             (store, state, result) = when(self.checkpointing.as_mut()) => {
                 Event::Checkpointed(Box::new((store, state)), result)
@@ -335,33 +360,37 @@ impl<'l> Stream<'l> {
 
     fn next_wake(&self, session: Session) -> Instant {
         let mut wake = Instant::now() + self.course.config.stalled_after / 4;
-        if let Some(until) = self.drain_until {
+        if let Some((_, until)) = self.ending {
             wake = wake.min(until);
         }
         if session != Session::Live {
-            return wake.max(Instant::now() + std::time::Duration::from_millis(1));
+            return wake.max(Instant::now() + Duration::from_millis(1));
         }
         if let Some((since, _)) = self.open {
             let interval = self.course.config.transaction_interval;
             let soft = since + interval;
             wake = wake.min(if soft > Instant::now() { soft } else { since + interval * COMMIT_PATIENCE });
         }
+        if self.queue_full && self.window.outstanding() == 0 {
+            wake = wake.min(Instant::now() + QUEUE_PAUSE);
+        }
         if self.leader.unsaved && self.checkpointing.is_none() {
             wake = wake.min(self.next_checkpoint);
         }
         // Never at once: what is due now was started, or waits for something else that wakes the loop.
-        wake.max(Instant::now() + std::time::Duration::from_millis(1))
+        wake.max(Instant::now() + Duration::from_millis(1))
     }
 
     async fn take(&mut self, event: Event) -> Result<(), StreamEnd> {
         match event {
-            Event::Session | Event::Timer => {}
+            Event::Session => {}
+            // Full of what is not ours: look again, at the timer's pace.
+            Event::Timer if self.window.outstanding() == 0 => self.queue_full = false,
+            Event::Timer => {}
             Event::Drain => {
-                self.draining = true;
-                self.drain_until = Some(Instant::now() + self.course.config.drain_timeout);
-                self.source = None;
-                self.batch = None;
                 self.outbox.clear();
+                self.ending = None;
+                self.end_with(Halt::Drained);
             }
             Event::Committed(producer, result) => self.committed(producer, result).await?,
             Event::Checkpointed(home, result) => {
@@ -436,6 +465,9 @@ impl<'l> Stream<'l> {
         }
         let meters = &self.course.meters;
         meters.in_flight_bytes.set(self.in_flight() as i64);
+        meters.in_flight_peak_bytes.set(self.peak as i64);
+        let age = if self.leader.unsaved { self.leader.saved_at.elapsed().as_millis() as i64 } else { 0 };
+        meters.checkpoint_age_ms.set(age);
         let working = !self.window.is_empty();
         let delay = match &self.leader.carried.last {
             Some(last) if working => self.course.env.wall_ms().saturating_sub(last.commit_ms),

@@ -1,0 +1,7 @@
+//! The deployer on the four models: each rule of the protocol that it keeps, with the fault that would break it.
+
+mod delivery;
+mod detection;
+mod fencing;
+mod harness;
+mod state;
