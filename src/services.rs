@@ -5,17 +5,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use tokio::sync::Mutex;
 use towpath_connectors as connectors;
-use towpath_engine::adapter::EpochView;
 use towpath_engine::cause::{Cause, Stop};
 use towpath_engine::deployer::EpochIndex;
-use towpath_engine::ports::coordinator::{Coordinator, CoordinatorFactory};
+pub use towpath_engine::deployer::StateEpochs;
+use towpath_engine::ports::coordinator::CoordinatorFactory;
 use towpath_engine::ports::index::SearchIndex;
 use towpath_engine::ports::log::EventLog;
 use towpath_engine::ports::source::BinlogSource;
-use towpath_engine::state;
 
 use crate::config::{Pipeline, Secret, Sink, SourceTls};
 
@@ -114,36 +111,5 @@ fn elasticsearch(sink: &Sink) -> connectors::ElasticsearchConfig {
         api_key: cluster.api_key.as_ref().map(hidden),
         ca: cluster.ca.clone(),
         timeout: cluster.timeout,
-    }
-}
-
-/// The current epoch, read from the pipeline's state. Keeps one session and opens another when it breaks.
-pub struct StateEpochs {
-    coordinator: Arc<dyn CoordinatorFactory>,
-    session: Mutex<Option<Box<dyn Coordinator>>>,
-}
-
-impl StateEpochs {
-    /// For the state that this coordinator keeps.
-    pub fn new(coordinator: Arc<dyn CoordinatorFactory>) -> Self {
-        Self { coordinator, session: Mutex::new(None) }
-    }
-}
-
-#[async_trait]
-impl EpochView for StateEpochs {
-    async fn read(&self) -> Result<u16, String> {
-        let mut session = self.session.lock().await;
-        let coordinator = match session.take() {
-            Some(coordinator) => coordinator,
-            None => self.coordinator.connect().await.map_err(|error| error.to_string())?,
-        };
-        // A session that fails is dropped: the next call opens another.
-        let found = coordinator.read(state::NODE).await.map_err(|error| error.to_string())?;
-        *session = Some(coordinator);
-        match found {
-            None => Ok(0),
-            Some((bytes, _)) => state::decode(&bytes).map(|state| state.epoch.number).map_err(|stop| stop.to_string()),
-        }
     }
 }

@@ -10,6 +10,7 @@ mod course;
 pub mod election;
 mod encode;
 pub mod epoch;
+mod epochs;
 mod leader;
 pub mod meta;
 mod meters;
@@ -39,6 +40,7 @@ use course::Course;
 use meters::Meters;
 
 pub use config::{DeployerConfig, Fencing, PartitionBy, RecordMode, Start, TableFilter};
+pub use epochs::StateEpochs;
 pub use status::{DeployerStatus, Role, StatusCell, Waiting};
 
 /// An index that holds documents of this pipeline: the highest epoch is kept in its mapping's `_meta` (protocol §2).
