@@ -54,6 +54,8 @@ pub struct Leader {
     pub unsaved: bool,
     /// When the checkpoint was last written.
     pub saved_at: Instant,
+    /// When something was last acknowledged, or nothing waited for it.
+    pub moved_at: Instant,
 }
 
 impl Leader {

@@ -94,7 +94,6 @@ pub struct Stream<'l> {
     peak: usize,
     queue_full: bool,
     next_checkpoint: Instant,
-    moved_at: Instant,
 }
 
 /// A commit is put off while more is at hand, up to this many intervals.
@@ -137,7 +136,6 @@ impl<'l> Stream<'l> {
             peak: 0,
             queue_full: false,
             next_checkpoint: now + course.config.checkpoint_interval,
-            moved_at: now,
             course,
         }
     }
@@ -426,6 +424,7 @@ impl<'l> Stream<'l> {
         self.queue_full = false;
         self.window.committed(mark);
         self.course.meters.commits.add(1);
+        self.leader.moved_at = Instant::now();
         self.carry();
         Ok(())
     }
@@ -433,7 +432,9 @@ impl<'l> Stream<'l> {
     fn delivered(&mut self) -> Result<(), StreamEnd> {
         settle(&mut self.window, &mut self.deliveries)?;
         self.queue_full = false;
-        self.moved_at = Instant::now();
+        if self.course.config.fencing == Fencing::Versions {
+            self.leader.moved_at = Instant::now();
+        }
         self.carry();
         Ok(())
     }
@@ -452,9 +453,15 @@ impl<'l> Stream<'l> {
             carried.last = Some(end);
             self.leader.unsaved = true;
         }
-        if count > 0 || self.window.is_empty() {
-            self.moved_at = Instant::now();
+        if count > 0 || !self.working() {
+            self.leader.moved_at = Instant::now();
         }
+    }
+
+    /// Whether something was read that is not acknowledged: also by an earlier stream that had to rewind.
+    fn working(&self) -> bool {
+        let carried = self.leader.carried.offset;
+        !self.window.is_empty() || self.leader.highest.as_ref().is_some_and(|highest| highest.offset >= carried)
     }
 
     fn report(&mut self) {
@@ -468,16 +475,16 @@ impl<'l> Stream<'l> {
         meters.in_flight_peak_bytes.set(self.peak as i64);
         let age = if self.leader.unsaved { self.leader.saved_at.elapsed().as_millis() as i64 } else { 0 };
         meters.checkpoint_age_ms.set(age);
-        let working = !self.window.is_empty();
+        let working = self.working();
         let delay = match &self.leader.carried.last {
             Some(last) if working => self.course.env.wall_ms().saturating_sub(last.commit_ms),
             _ => 0,
         };
         meters.delay_ms.set(delay as i64);
-        let stalled = working && self.moved_at.elapsed() >= self.course.config.stalled_after;
+        let stalled = working && self.leader.moved_at.elapsed() >= self.course.config.stalled_after;
         if stalled != (meters.stalled.get() == 1) {
             meters.stalled.set(i64::from(stalled));
-            let since = self.course.env.wall_ms().saturating_sub(self.moved_at.elapsed().as_millis() as u64);
+            let since = self.course.env.wall_ms().saturating_sub(self.leader.moved_at.elapsed().as_millis() as u64);
             if stalled {
                 tracing::debug!(topic = self.course.config.topic, "stalled: there is work and Kafka acknowledges nothing");
             } else {

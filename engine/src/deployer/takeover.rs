@@ -291,6 +291,7 @@ impl Takeover {
             highest,
             unsaved: false,
             saved_at: Instant::now(),
+            moved_at: Instant::now(),
         }
     }
 }

@@ -249,3 +249,20 @@ async fn what_was_committed_before_a_stop_is_delivered_and_checkpointed() {
         assert!(matches!(&state.checkpoint.resume, Position::Gtid(set) if set.to_string() == before), "{state:?}");
     }
 }
+
+/// Producers open, records leave, but no commit succeeds: each attempt alone looks busy.
+#[tokio::test(start_paused = true)]
+async fn commits_that_fail_again_and_again_raise_the_alarm() {
+    let mut world = World::new();
+    let mut config = world.config(1, Fencing::Transactions);
+    config.stalled_after = Duration::from_secs(20);
+    let running = world.start(config);
+    running.leads().await;
+    world.kafka.fail_next(KafkaFault::CommitUnknownLost, 1_000);
+    world.insert(0);
+    let failed = Instant::now();
+    running.until("the alarm", |status| status.stalled_since_ms.is_some()).await;
+    assert!(failed.elapsed() < Duration::from_secs(60), "{:?}", failed.elapsed());
+    assert_eq!(world.state().unwrap().checkpoint.offset, 0);
+    running.kill().await;
+}

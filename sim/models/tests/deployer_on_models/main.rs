@@ -1,5 +1,7 @@
 //! The deployer on the four models: each rule of the protocol that it keeps, with the fault that would break it.
 
+#![allow(clippy::unwrap_used)] // A panic is how a test fails.
+
 mod delivery;
 mod detection;
 mod fencing;
