@@ -12,6 +12,7 @@ use super::read::{Read, Reader};
 use super::resolve::resolve;
 use super::rows::{self, RowsEvent, RowsKind};
 use super::table_map::{self, MapError, TableMap};
+use super::tagged;
 use crate::cause::{Cause, Stop};
 use crate::schema::TableSchema;
 
@@ -99,6 +100,7 @@ impl Decoder {
             EventType::EXECUTE_LOAD_QUERY => read(parse_query(body, LOAD_QUERY_EXTRA)),
             EventType::XID => read(Reader::new(body).u64("a transaction id of 8 bytes").map(Event::Xid)),
             EventType::GTID => read(gtid::parse_gtid(body).map(Event::Gtid)),
+            EventType::GTID_TAGGED => read(tagged::parse_tagged_gtid(body).map(Event::Gtid)),
             EventType::ANONYMOUS_GTID => read(gtid::parse_gtid(body).map(Event::AnonymousGtid)),
             EventType::PREVIOUS_GTIDS => read(gtid::parse_previous_gtids(body).map(Event::PreviousGtids)),
             EventType::MARIADB_GTID => self.mariadb_gtid(&header, body),
@@ -349,7 +351,6 @@ fn without_rows<'a>(event_type: EventType, header: &EventHeader, body: &[u8]) ->
         EventType::PARTIAL_UPDATE_ROWS => {
             Err(undecoded(&name, "remove PARTIAL_JSON from binlog_row_value_options on the source"))
         }
-        EventType::GTID_TAGGED => Err(undecoded(&name, "use untagged GTIDs on the source")),
         EventType::MARIADB_START_ENCRYPTION => Err(undecoded(&name, "set encrypt_binlog=OFF on the source")),
         EventType::MARIADB_QUERY_COMPRESSED
         | EventType::MARIADB_WRITE_ROWS_COMPRESSED_V1

@@ -266,6 +266,22 @@ mod tests {
     }
 
     #[test]
+    fn previous_gtids_with_tags() {
+        // The head, and one of five entries, as MySQL 9.7 wrote them.
+        let mut body = vec![1, 1, 0, 0, 0, 0, 0, 1];
+        body.extend([0xff; 16]);
+        body.extend([6, b'r', b'e', b'd']);
+        body.extend(1u64.to_le_bytes());
+        body.extend(9_000_000_000u64.to_le_bytes());
+        body.extend(9_000_000_001u64.to_le_bytes());
+        let previous = parse_previous_gtids(&body).unwrap();
+        assert_eq!(
+            (previous.sources[0].tag, &previous.sources[0].intervals),
+            ("red", &vec![(9_000_000_000, 9_000_000_000)])
+        );
+    }
+
+    #[test]
     fn a_huge_count_of_sources_allocates_nothing() {
         let body = (u64::MAX >> 8).to_le_bytes();
         assert!(parse_previous_gtids(&body).is_err());

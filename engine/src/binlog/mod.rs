@@ -20,6 +20,7 @@ mod recorded_tests;
 mod resolve;
 mod rows;
 mod table_map;
+mod tagged;
 mod temporal;
 pub mod text;
 pub mod unpack;

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use towpath_engine::binlog::{Field, RowsEvent, text};
-use towpath_engine::schema::TableSchema;
+use towpath_engine::schema::{Column, TableSchema};
 
 /// A row's texts by column; `None` is NULL.
 pub type Texts = BTreeMap<String, Option<String>>;
@@ -23,10 +23,10 @@ pub struct Replay {
 
 fn texts(table: &TableSchema, fields: &[Field<'_>]) -> Texts {
     assert_eq!(table.columns.len(), fields.len());
-    let text = |(column, field)| match field {
-        &Field::Absent => panic!("a full image holds every column"),
-        &Field::Null => None,
-        &Field::Value(raw) => {
+    let text = |column: &Column, field: &Field<'_>| match *field {
+        Field::Absent => panic!("a full image holds every column"),
+        Field::Null => None,
+        Field::Value(raw) => {
             let mut out = vec![b'"'];
             text::write_text(column, raw, &mut out).unwrap();
             out.push(b'"');
@@ -34,7 +34,7 @@ fn texts(table: &TableSchema, fields: &[Field<'_>]) -> Texts {
         }
     };
     let pairs = table.columns.iter().zip(fields);
-    pairs.map(|(column, field)| (column.name.clone(), text((column, field)))).collect()
+    pairs.map(|(column, field)| (column.name.clone(), text(column, field))).collect()
 }
 
 impl Replay {

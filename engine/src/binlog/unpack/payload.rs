@@ -157,7 +157,7 @@ impl Payload {
             return Ok(true);
         };
         bytes.resize(before + STEP, 0);
-        let status = zstd.run_on_buffers(packed, &mut bytes[before..]).map_err(|error| corrupt(error))?;
+        let status = zstd.run_on_buffers(packed, &mut bytes[before..]).map_err(corrupt)?;
         bytes.truncate(before + status.bytes_written);
         self.taken += status.bytes_read;
         self.unpacked += status.bytes_written as u64;

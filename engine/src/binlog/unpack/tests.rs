@@ -76,7 +76,7 @@ fn a_large_payload_comes_in_pieces_and_the_same_at_every_reading() {
     let packed = payload(0, &inner, 1);
     let read = || {
         let mut unpacker = Unpacker::default();
-        unpacker.push(batch(&[packed.clone()]));
+        unpacker.push(batch(std::slice::from_ref(&packed)));
         drain(&mut unpacker)
     };
     let (all, batches) = read();
