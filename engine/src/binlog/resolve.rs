@@ -134,7 +134,7 @@ fn members(map: &TableMap, index: usize, collation: Option<u16>) -> Result<Optio
     let Some(raw) = map.metadata.members.get(index).and_then(Option::as_ref) else { return Ok(None) };
     let charset = match collation {
         Some(collation) => Charset::of(collation),
-        None => Some(Charset::Utf8),
+        None => Some(Charset::UTF8),
     };
     let charset = charset.ok_or_else(|| {
         let id = collation.unwrap_or_default();

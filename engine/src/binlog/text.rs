@@ -115,20 +115,25 @@ impl Text {
 /// Writes a character or binary value. `pad_to` is the declared length in bytes of a CHAR or BINARY: the binlog cuts
 /// the trailing zeros of a BINARY, which belong to the value (the trailing blanks of a CHAR do not).
 fn write_string(collation: Option<u16>, raw: &[u8], pad_to: Option<u32>, out: &mut Vec<u8>) -> Result<(), BadValue> {
-    let charset = Charset::of(collation.unwrap_or(charset::BINARY)).ok_or(BadValue::Undecoded("its charset"))?;
-    match charset {
-        Charset::Utf8 => escape_utf8(raw, out)?,
-        Charset::Ascii if raw.is_ascii() => escape_utf8(raw, out)?,
-        Charset::Ascii => return Err(BadValue::Expected("text in ascii")),
-        Charset::Latin1 => raw.iter().for_each(|&byte| escape_char(charset::latin1(byte), out)),
-        Charset::Binary => {
-            write_binary(raw, out);
-            for _ in raw.len()..pad_to.unwrap_or(0) as usize {
-                escape_char('\0', out);
-            }
-        }
+    let charset =
+        Charset::of(collation.unwrap_or(charset::BINARY)).ok_or(BadValue::Undecoded("the charset of its collation"))?;
+    if charset.is_utf8() {
+        return escape_utf8(raw, out);
     }
-    Ok(())
+    if charset.is_binary() {
+        write_binary(raw, out);
+        for _ in raw.len()..pad_to.unwrap_or(0) as usize {
+            escape_char('\0', out);
+        }
+        return Ok(());
+    }
+    let mut result = Ok(());
+    let decoded = charset.decode_with(raw, &mut |piece| {
+        if result.is_ok() {
+            result = escape_utf8(piece.as_bytes(), out);
+        }
+    });
+    decoded.map_err(|_| BadValue::Expected("text in its charset")).and(result)
 }
 
 /// Bytes as ISO-8859-1.
