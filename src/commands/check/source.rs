@@ -143,7 +143,7 @@ fn canal_differs(table: &TableSchema) -> Vec<String> {
         ColumnType::Enum { .. } | ColumnType::Set { .. } | ColumnType::Timestamp { .. } => true,
         ColumnType::Char { .. } | ColumnType::VarChar { .. } | ColumnType::Blob { .. } => {
             use towpath_engine::schema::charset::{BINARY, Charset};
-            column.collation.is_some_and(|id| id != BINARY && Charset::of(id) != Some(Charset::Utf8))
+            column.collation.is_some_and(|id| id != BINARY && Charset::of(id) != Some(Charset::UTF8))
         }
         _ => false,
     };
