@@ -7,9 +7,9 @@ use clap::{Parser, ValueEnum};
 #[derive(Debug, Clone, Parser)]
 #[command(name = "cargo demo", version)]
 pub struct Args {
-    /// How many orders are written.
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
-    pub orders: u64,
+    /// How many orders are written [default: 10000, with --stack 4000].
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub orders: Option<u64>,
     /// Same seed, same orders.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,

@@ -6,7 +6,6 @@
 pub mod args;
 pub mod embedded;
 pub mod stack;
-pub mod summary;
 
 pub use args::{Args, Sabotage};
-pub use summary::{Freshness, Summary};
+pub use towpath_scenarios::summary::{Freshness, Summary};

@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use clap::Parser;
+use comfy_table::{Table, presets};
 use std::process::ExitCode;
 use towpath_demo::{Args, embedded, stack};
 
@@ -23,7 +24,9 @@ fn embedded_run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.json {
         println!("{}", serde_json::to_string(&summary)?);
     } else {
-        println!("{}", summary.table());
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_FULL_CONDENSED).add_rows(summary.figures());
+        println!("{table}\n{}", summary.verdict());
     }
     Ok(if summary.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -8,24 +8,36 @@ use std::process::{Command, ExitCode};
 
 use crate::Args;
 
-/// Runs `cargo run -p towpath-stack -- demo …` with the same flags, and ends as it ends.
+/// What needs the services: built at its first use, by the cargo that built this.
+const PACKAGES: [&str; 2] = ["towpath", "towpath-stack"];
+
+/// Builds the production binary and the stack's, then runs `towpath-stack demo …` with the same flags and ends as it
+/// ends.
 ///
 /// # Errors
 /// Cargo cannot be started.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let cargo = option_env!("CARGO").unwrap_or("cargo");
-    let status = Command::new(cargo)
-        .args(["run", "--quiet", "--package", "towpath-stack", "--bin", "towpath-stack", "--"])
-        .args(flags(args))
-        .status()
-        .with_context(|| format!("cannot start {cargo} (the demo on real services is built by it)"))?;
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    let start = |words: &[&str], flags: Vec<String>| {
+        let status = Command::new(cargo).args(words).args(flags).status();
+        status.with_context(|| format!("cannot start {cargo} (it builds the demo on real services)"))
+    };
+    for package in PACKAGES {
+        let built = start(&["build", "--quiet", "--package", package, "--bin", package], Vec::new())?;
+        if !built.success() {
+            anyhow::bail!("{package} does not build; `cargo xtask test` says what is missing");
+        }
+    }
+    let stack = ["run", "--quiet", "--package", "towpath-stack", "--bin", "towpath-stack", "--"];
+    let code = start(&stack, flags(args))?.code().and_then(|code| u8::try_from(code).ok());
     Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
 fn flags(args: &Args) -> Vec<String> {
-    let mut flags: Vec<String> = ["demo", "--orders"].map(str::to_owned).to_vec();
-    flags.extend([args.orders.to_string(), "--seed".to_owned(), args.seed.to_string()]);
+    let mut flags: Vec<String> = vec!["demo".into(), "--seed".into(), args.seed.to_string()];
+    if let Some(orders) = args.orders {
+        flags.extend(["--orders".to_owned(), orders.to_string()]);
+    }
     for (set, flag) in [(args.json, "--json"), (args.keep, "--keep")] {
         if set {
             flags.push(flag.to_owned());
@@ -46,7 +58,7 @@ mod tests {
     fn every_flag_is_handed_on() {
         let given = "demo --stack --orders 7 --seed 3 --json --keep --sabotage stale";
         let args = Args::try_parse_from(given.split(' ')).unwrap();
-        assert_eq!(flags(&args).join(" "), "demo --orders 7 --seed 3 --json --keep --sabotage stale");
+        assert_eq!(flags(&args).join(" "), "demo --seed 3 --orders 7 --json --keep --sabotage stale");
     }
 
     #[test]

@@ -6,4 +6,5 @@
 
 pub mod calendar;
 pub mod oracle;
+pub mod summary;
 pub mod workload;

@@ -2,8 +2,6 @@
 //!
 //! Asks as a merchant's device does: by searching, through the alias.
 
-use anyhow::Result;
-use hdrhistogram::Histogram;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,23 +17,17 @@ const AT_ONCE: usize = 32;
 const EVERY: Duration = Duration::from_millis(10);
 
 /// Orders that are looked for, and how long others took.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Probes(Arc<Mutex<Inner>>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Inner {
     waiting: BTreeMap<i64, Instant>,
     /// Milliseconds.
-    took: Histogram<u64>,
+    took: Vec<u64>,
 }
 
 impl Probes {
-    /// No orders yet.
-    pub fn new() -> Result<Self> {
-        let took = Histogram::new_with_max(3_600_000, 3)?;
-        Ok(Self(Arc::new(Mutex::new(Inner { waiting: BTreeMap::new(), took }))))
-    }
-
     fn with<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -68,7 +60,7 @@ impl Probes {
             let now = Instant::now();
             self.with(|inner| {
                 for since in found.iter().filter_map(|(id, _)| inner.waiting.remove(&id.parse().ok()?)) {
-                    inner.took.saturating_record(now.duration_since(since).as_millis() as u64);
+                    inner.took.push(now.duration_since(since).as_millis() as u64);
                 }
             });
         }
@@ -76,9 +68,6 @@ impl Probes {
 
     /// How long orders took to be found.
     pub fn freshness(&self) -> Freshness {
-        self.with(|inner| {
-            let took = &inner.took;
-            Freshness { p50: took.value_at_quantile(0.5), p99: took.value_at_quantile(0.99) }
-        })
+        Freshness::of(self.with(|inner| inner.took.clone()))
     }
 }
