@@ -4,6 +4,9 @@ use anyhow::Result;
 use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use towpath_scenarios::oracle::documents::SINKS;
+
+use crate::Stack;
 
 /// One pipeline on the services of a stack. Names keep tests apart: database, topic, indices and path begin with it.
 #[derive(Debug, Clone)]
@@ -42,20 +45,34 @@ pub struct Sink {
 }
 
 impl Pipeline {
-    /// The three sinks of the mission: active orders, all orders, orders whose sound must still play.
-    pub fn order_sinks(name: &str, hot: &str, full: &str, remind: &str) -> Vec<Sink> {
-        let sink = |kind: &str, url: &str, when: Option<&str>| Sink {
-            name: kind.to_owned(),
-            elasticsearch: url.to_owned(),
-            index: format!("{name}-{kind}"),
-            table: format!("{name}.order_main"),
-            when: when.map(str::to_owned),
-        };
-        vec![
-            sink("hot", hot, Some("row.status in [1, 2, 3, 4]")),
-            sink("full", full, None),
-            sink("remind", remind, Some("row.prompt_flag == 1 && row.status in [1, 2]")),
-        ]
+    /// The three sinks of the mission, each on its own cluster: `url` gives a cluster's address by the sink's name.
+    pub fn order_sinks(name: &str, url: impl Fn(&str) -> Result<String>) -> Result<Vec<Sink>> {
+        SINKS
+            .iter()
+            .map(|rule| {
+                Ok(Sink {
+                    name: rule.name.to_owned(),
+                    elasticsearch: url(rule.name)?,
+                    index: format!("{name}-{}", rule.name),
+                    table: format!("{name}.order_main"),
+                    when: rule.when.map(str::to_owned),
+                })
+            })
+            .collect()
+    }
+
+    /// The pipeline of the order workload on a stack's services, with the defaults of everything else.
+    pub fn of_orders(stack: &Stack, name: &str) -> Result<Self> {
+        Ok(Self {
+            name: name.to_owned(),
+            source: stack.mysql()?.url(),
+            kafka: stack.kafka()?.bootstrap(),
+            zookeeper: stack.zookeeper()?.servers(),
+            sinks: Self::order_sinks(name, |sink| Ok(stack.es(sink)?.url()))?,
+            partitions: 4,
+            fencing: "transactions".to_owned(),
+            record: "event".to_owned(),
+        })
     }
 
     /// Writes the file for one process into `folder` and picks a free port for its admin server.

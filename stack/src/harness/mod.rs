@@ -3,6 +3,7 @@
 //! Must not call the engine: `towpath` is started as the process that users run, and seen only through its admin
 //! port, its exit status, and what lies in the services.
 
+pub mod compare;
 pub mod config;
 pub mod orders;
 pub mod towpath;
