@@ -5,8 +5,10 @@
 
 pub mod compare;
 pub mod config;
+pub mod fleet;
 pub mod orders;
 pub mod towpath;
+pub mod writer;
 
 use anyhow::{Result, bail};
 use std::future::Future;
