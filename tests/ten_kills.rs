@@ -42,7 +42,7 @@ async fn every_document_equals_its_row_after_ten_kills() -> Result<()> {
     let mut session = Orders::connect(&mysql, NAME).await?;
     session.create().await?;
 
-    let pipeline = Pipeline::of_orders(&stack, NAME)?;
+    let pipeline = Pipeline::of_orders(&stack, NAME, session.executed().await?)?;
     let sinks = pipeline.sinks.clone();
     let mut fleet = Fleet::new(pipeline, Path::new(env!("CARGO_BIN_EXE_towpath")), stack.folder());
     for name in ["deployer-a", "deployer-b"] {

@@ -35,9 +35,8 @@ const SINGLE: u64 = 10;
 const BATCH: u64 = 1000;
 const STATEMENT: u64 = 250;
 
-/// Creates the two tables in `database` and writes the plan. `progress` hears of rows written.
-pub async fn load(conn: &mut Conn, database: &str, plan: Plan, progress: &dyn Fn(u64)) -> Result<()> {
-    create(conn, database).await?;
+/// Writes the plan into the tables that [`create`] made. `progress` hears of rows written.
+pub async fn load(conn: &mut Conn, plan: Plan, progress: &dyn Fn(u64)) -> Result<()> {
     let single = plan.orders / SINGLE;
     let mut sql = String::with_capacity(1 << 20);
     for order in 0..single {
@@ -70,7 +69,8 @@ pub async fn load(conn: &mut Conn, database: &str, plan: Plan, progress: &dyn Fn
     update(conn, plan, progress).await
 }
 
-async fn create(conn: &mut Conn, database: &str) -> Result<()> {
+/// Creates the two tables in `database`, which is the session's from then on. Returns the executed GTID set.
+pub async fn create(conn: &mut Conn, database: &str) -> Result<String> {
     let statements = [
         format!("CREATE DATABASE IF NOT EXISTS {database} CHARACTER SET utf8mb4"),
         format!("USE {database}"),
@@ -86,7 +86,8 @@ async fn create(conn: &mut Conn, database: &str) -> Result<()> {
     for statement in statements {
         run(conn, &statement).await?;
     }
-    Ok(())
+    let executed: Option<String> = conn.query_first("SELECT REPLACE(@@gtid_executed, '\n', '')").await?;
+    executed.context("the server names no executed GTIDs")
 }
 
 async fn update(conn: &mut Conn, plan: Plan, progress: &dyn Fn(u64)) -> Result<()> {

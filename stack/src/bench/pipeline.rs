@@ -53,14 +53,15 @@ pub async fn run(arguments: &Arguments, binary: &Path, as_json: bool) -> Result<
         .start()
         .await?;
     let plan = Plan::for_rows(arguments.rows);
-    fill(&stack, plan).await?;
+    let start = fill(&stack, plan).await?;
+    let pipeline = pipeline(&stack, arguments, start)?;
     let (dump_s, dump_bytes) = dump(&stack).await?;
     let report = |what: &str| eprintln!("{what} …");
     report("binlog → Kafka");
-    let kafka = carry(&stack, arguments, binary, DEPLOYER, plan.rows()).await?;
+    let kafka = carry(&pipeline, &stack, binary, DEPLOYER, plan.rows()).await?;
     report("Kafka → Elasticsearch");
     let documents = plan.orders + plan.updates;
-    let search = carry(&stack, arguments, binary, ADAPTER, plan.rows()).await?;
+    let search = carry(&pipeline, &stack, binary, ADAPTER, plan.rows()).await?;
     let mb = dump_bytes as f64 / 1e6;
     let rows = plan.rows() as f64;
     let result = json!({
@@ -94,14 +95,16 @@ fn round(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
 
-async fn fill(stack: &Stack, plan: Plan) -> Result<()> {
+/// Creates and fills the tables; gives the position between the two.
+async fn fill(stack: &Stack, plan: Plan) -> Result<String> {
     let style = ProgressStyle::with_template("filling MySQL {bar:40} {pos}/{len} rows, {per_sec}, {eta} left")?;
     let bar = ProgressBar::new(plan.rows()).with_style(style);
     let mut conn = Conn::new(Opts::from_url(&stack.mysql()?.root_url())?).await?;
-    load::load(&mut conn, NAME, plan, &|rows| bar.inc(rows)).await?;
+    let start = load::create(&mut conn, NAME).await?;
+    load::load(&mut conn, plan, &|rows| bar.inc(rows)).await?;
     conn.disconnect().await?;
     bar.finish_and_clear();
-    Ok(())
+    Ok(start)
 }
 
 /// Streams the whole binlog and throws it away: what the server and loopback give at most.
@@ -153,8 +156,8 @@ struct Carried {
 }
 
 /// Runs one role until all rows are through; timed from the last look at which there were none.
-async fn carry(stack: &Stack, arguments: &Arguments, binary: &Path, role: Role, rows: u64) -> Result<Carried> {
-    let (config, admin) = pipeline(stack, arguments)?.write(stack.folder(), role.name)?;
+async fn carry(pipeline: &Pipeline, stack: &Stack, binary: &Path, role: Role, rows: u64) -> Result<Carried> {
+    let (config, admin) = pipeline.write(stack.folder(), role.name)?;
     let log: PathBuf = stack.folder().join(format!("towpath-{}.log", role.name));
     let mut towpath = Towpath::start(binary, &config, role.name, admin, &log, &[])?;
     let deadline = Instant::now() + PATIENCE;
@@ -192,7 +195,7 @@ async fn carry(stack: &Stack, arguments: &Arguments, binary: &Path, role: Role, 
     }
 }
 
-fn pipeline(stack: &Stack, arguments: &Arguments) -> Result<Pipeline> {
+fn pipeline(stack: &Stack, arguments: &Arguments, start: String) -> Result<Pipeline> {
     let sink = Sink {
         name: "full".to_owned(),
         elasticsearch: stack.es("full")?.url(),
@@ -202,6 +205,7 @@ fn pipeline(stack: &Stack, arguments: &Arguments) -> Result<Pipeline> {
     };
     Ok(Pipeline {
         name: NAME.to_owned(),
+        start,
         source: stack.mysql()?.url(),
         kafka: stack.kafka()?.bootstrap(),
         zookeeper: stack.zookeeper()?.servers(),

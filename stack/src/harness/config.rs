@@ -19,6 +19,8 @@ pub struct Pipeline {
     pub kafka: String,
     /// `host:port,…`.
     pub zookeeper: String,
+    /// Where the first start begins: `oldest`, `now`, a GTID set.
+    pub start: String,
     /// The sinks.
     pub sinks: Vec<Sink>,
     /// Partitions of the topic.
@@ -62,9 +64,13 @@ impl Pipeline {
     }
 
     /// The pipeline of the order workload on a stack's services, with the defaults of everything else.
-    pub fn of_orders(stack: &Stack, name: &str) -> Result<Self> {
+    ///
+    /// `start` is the source's position after the tables were made: the binlog names no columns by default, so that a
+    /// table's definition must be older than the events that are read.
+    pub fn of_orders(stack: &Stack, name: &str, start: String) -> Result<Self> {
         Ok(Self {
             name: name.to_owned(),
+            start,
             source: stack.mysql()?.url(),
             kafka: stack.kafka()?.bootstrap(),
             zookeeper: stack.zookeeper()?.servers(),
@@ -84,11 +90,11 @@ impl Pipeline {
     }
 
     fn text(&self, admin: SocketAddr) -> Result<String> {
-        let Self { name, source, kafka, zookeeper, partitions, fencing, record, .. } = self;
+        let Self { name, start, source, kafka, zookeeper, partitions, fencing, record, .. } = self;
         let mut text = String::new();
         writeln!(text, "[pipeline.{name}]")?;
         writeln!(text, "source = {{ url = \"{source}\", tables = [\"{name}.*\"] }}")?;
-        writeln!(text, "start = \"oldest\"")?;
+        writeln!(text, "start = \"{start}\"")?;
         writeln!(
             text,
             "kafka = {{ brokers = \"{kafka}\", topic = \"{name}\", partitions = {partitions}, \

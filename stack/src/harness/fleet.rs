@@ -82,9 +82,18 @@ impl Fleet {
     }
 
     /// Waits for a leader.
-    pub async fn wait_leader(&self, patience: Duration) -> Result<String> {
-        let found = wait_for("a leading deployer", patience, || self.leader()).await;
-        found.with_context(|| self.log_tails())
+    pub async fn wait_leader(&mut self, patience: Duration) -> Result<String> {
+        let deadline = tokio::time::Instant::now() + patience;
+        loop {
+            self.all_alive()?;
+            if let Some(name) = self.leader().await? {
+                return Ok(name);
+            }
+            if tokio::time::Instant::now() >= deadline {
+                bail!("waited {patience:?} in vain for a leading deployer:\n{}", self.log_tails());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Waits for a moment at which the process has work open, and sends SIGKILL at that moment. Returns the open bytes.

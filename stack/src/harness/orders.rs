@@ -31,6 +31,12 @@ impl Orders {
         Ok(())
     }
 
+    /// The GTIDs that the server has executed.
+    pub async fn executed(&mut self) -> Result<String> {
+        let set: Option<String> = self.conn.query_first("SELECT REPLACE(@@gtid_executed, '\n', '')").await?;
+        set.context("the server names no executed GTIDs")
+    }
+
     /// Writes one transaction, in one round trip.
     pub async fn write(&mut self, transaction: &Transaction) -> Result<()> {
         let sql = transaction_sql(&self.database, transaction);
