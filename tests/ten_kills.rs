@@ -56,7 +56,7 @@ async fn every_document_equals_its_row_after_ten_kills() -> Result<()> {
     let transactions = Workload::new(WorkloadConfig::new(seed, orders)).count() as u64;
     let part = transactions / (KILLS + 1);
     let workload = Workload::new(WorkloadConfig::new(seed, orders));
-    let writer = Writer::start(&mysql, NAME, workload, 4, part).await?;
+    let writer = Writer::start(&mysql, NAME, workload, part).await?;
     for (kill, role) in targets(&mut rng).into_iter().enumerate() {
         // The writer may go on to the next part only when this kill is done, so every kill happens under load.
         writer.open(part * (kill as u64 + 2));

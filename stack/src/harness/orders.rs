@@ -37,9 +37,15 @@ impl Orders {
         set.context("the server names no executed GTIDs")
     }
 
-    /// Writes one transaction, in one round trip.
-    pub async fn write(&mut self, transaction: &Transaction) -> Result<()> {
-        let sql = transaction_sql(&self.database, transaction);
+    /// Writes transactions, each committed for itself, in one round trip.
+    pub async fn write(&mut self, transactions: &[Transaction]) -> Result<()> {
+        let mut sql = String::new();
+        for transaction in transactions {
+            if !sql.is_empty() {
+                sql.push(';');
+            }
+            transaction_sql(&mut sql, &self.database, transaction);
+        }
         self.conn.query_drop(&sql).await.with_context(|| format!("writing {sql}"))
     }
 
@@ -58,14 +64,13 @@ impl Orders {
     }
 }
 
-fn transaction_sql(database: &str, transaction: &Transaction) -> String {
-    let mut sql = String::from("BEGIN");
+fn transaction_sql(sql: &mut String, database: &str, transaction: &Transaction) {
+    sql.push_str("BEGIN");
     for op in &transaction.ops {
         sql.push(';');
-        op_sql(&mut sql, database, op);
+        op_sql(sql, database, op);
     }
     sql.push_str(";COMMIT");
-    sql
 }
 
 fn op_sql(sql: &mut String, database: &str, op: &RowOp) {
