@@ -1,5 +1,6 @@
 //! Which services a stack has, and how it comes up: all kinds at once, each waiting for its own readiness.
 
+use crate::guard::Guard;
 use crate::install::Package;
 use crate::ports::Plan;
 use crate::service::{Service, Spec};
@@ -182,6 +183,7 @@ impl StackBuilder {
         let install = tokio::task::spawn_blocking(move || crate::install::install(&packages, false));
         install.await.context("the install was cancelled")??;
         let (folder, plan, owned) = self.claim_folder().await?;
+        let guard = owned.then(|| Guard::start(&folder)).transpose()?;
         let site = Site { stack: folder.clone(), plan };
         // Each is awaited to its end, also when another fails: a preparing process must not outlive its folder.
         let started = join_all(self.groups().into_iter().map(|group| self.bring_up(&site, group))).await;
@@ -195,7 +197,7 @@ impl StackBuilder {
                 return Err(error);
             }
         };
-        let stack = Stack::new(folder, services, owned);
+        let stack = Stack::new(folder, services, guard);
         self.replicate(&stack).await?;
         stack.write_description()?;
         Ok(stack)

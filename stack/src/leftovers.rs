@@ -7,6 +7,8 @@ use std::path::Path;
 
 /// The file that names the owner of a test's stack.
 pub(crate) const OWNER: &str = "owner.json";
+/// The file that names the guard of a test's stack.
+pub(crate) const GUARD: &str = "guard.json";
 
 /// Ends the left-overs below `root`; returns the names of the services that were ended.
 ///

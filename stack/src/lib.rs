@@ -18,6 +18,7 @@ pub mod bench;
 mod builder;
 pub mod by_hand;
 mod details;
+mod guard;
 pub mod harness;
 pub mod install;
 pub mod leftovers;

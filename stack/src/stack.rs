@@ -1,6 +1,7 @@
 //! A running stack: its services, how to connect to them, and its end.
 
 use crate::builder::StackBuilder;
+use crate::guard::Guard;
 use crate::leftovers;
 use crate::ports::get;
 use crate::service::{Kind, Service, Spec};
@@ -29,7 +30,8 @@ pub struct Description {
 pub struct Stack {
     folder: PathBuf,
     services: Vec<Service>,
-    owned: bool,
+    /// Of a stack that ends with its owner.
+    guard: Option<Guard>,
 }
 
 impl Stack {
@@ -39,8 +41,8 @@ impl Stack {
         StackBuilder::default()
     }
 
-    pub(crate) fn new(folder: PathBuf, services: Vec<Service>, owned: bool) -> Self {
-        Self { folder, services, owned }
+    pub(crate) fn new(folder: PathBuf, services: Vec<Service>, guard: Option<Guard>) -> Self {
+        Self { folder, services, guard }
     }
 
     /// The stack whose description is the file `path`, started by another process.
@@ -57,7 +59,7 @@ impl Stack {
         }
         let folder = path.canonicalize()?.parent().context("a description lies in a folder")?.to_path_buf();
         let services = description.services.into_iter().map(|spec| Service::new(spec, &folder)).collect();
-        Ok(Self { folder, services, owned: false })
+        Ok(Self { folder, services, guard: None })
     }
 
     /// Attaches to the stack that the variable [`SHARED`] names; without it starts what `builder` says.
@@ -172,7 +174,7 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        if !self.owned {
+        if self.guard.is_none() {
             return;
         }
         for service in &self.services {

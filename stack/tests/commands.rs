@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use towpath_stack::{Identity, Stack, ports::fixed};
 
@@ -97,27 +97,52 @@ fn a_command_runs_with_a_stack_of_its_own_and_its_status_is_passed_on() -> Resul
     Ok(())
 }
 
-#[tokio::test]
-async fn what_a_killed_owner_left_is_ended_by_the_next_start() -> Result<()> {
-    let root = tempfile::tempdir()?;
+/// A stack of a process of its own, to be killed, and the identity of its ZooKeeper.
+struct Doomed {
+    owner: Child,
+    stack: Stack,
+    zookeeper: Identity,
+}
+
+fn doomed(root: &Path) -> Result<Doomed> {
     let mut owner = towpath_stack();
-    owner.env("TOWPATH_STACK_DIR", root.path()).arg("run").args(ONLY_ZOOKEEPER).args(["--", "sleep", "300"]);
-    let mut owner = owner.spawn()?;
-    let left = wait_for_stack(root.path())?;
-    let folder = left.folder().to_path_buf();
-    let pid = left.service("zookeeper-1")?.pid().context("it does not run")?;
-    let process = Identity::of(pid).context("it does not run")?;
+    owner.env("TOWPATH_STACK_DIR", root).arg("run").args(ONLY_ZOOKEEPER).args(["--", "sleep", "30"]);
+    let owner = owner.spawn()?;
+    let stack = wait_for_stack(root)?;
+    let pid = stack.service("zookeeper-1")?.pid().context("it does not run")?;
+    Ok(Doomed { owner, stack, zookeeper: Identity::of(pid).context("it does not run")? })
+}
 
-    let beside = Stack::builder().zookeeper(1).below(root.path()).start().await?;
-    assert!(process.alive(), "its owner lives: it is not a left-over");
-    drop(beside);
-
+#[test]
+fn a_killed_owners_services_end_with_it() -> Result<()> {
+    let root = tempfile::tempdir()?;
+    let Doomed { mut owner, zookeeper, .. } = doomed(root.path())?;
     owner.kill()?;
     owner.wait()?;
-    assert!(process.alive(), "nobody has ended it yet");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while zookeeper.alive() {
+        ensure!(Instant::now() < deadline, "its service still runs");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_killed_owner_and_its_killed_guard_left_is_ended_by_the_next_start() -> Result<()> {
+    let root = tempfile::tempdir()?;
+    let Doomed { mut owner, stack, zookeeper } = doomed(root.path())?;
+    let beside = Stack::builder().zookeeper(1).below(root.path()).start().await?;
+    assert!(zookeeper.alive(), "its owner lives: it is not a left-over");
+    drop(beside);
+
+    let guard: Identity = serde_json::from_str(&std::fs::read_to_string(stack.folder().join("guard.json"))?)?;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(guard.pid), nix::sys::signal::Signal::SIGKILL)?;
+    owner.kill()?;
+    owner.wait()?;
+    assert!(!guard.alive() && zookeeper.alive(), "nobody is left to end it");
     let next = Stack::builder().zookeeper(1).below(root.path()).start().await?;
-    assert!(!process.alive(), "the left-over still runs");
-    assert!(!folder.exists(), "its folder is left");
+    assert!(!zookeeper.alive(), "the left-over still runs");
+    assert!(!stack.folder().exists(), "its folder is left");
     next.stop().await
 }
 

@@ -63,11 +63,14 @@ pub(super) fn copy_archive(
 pub(super) fn unpack_archive(
     coordinate: Coordinate<'_>,
     repository: &Path,
+    work: &Path,
     out: &Path,
     progress: &Progress,
 ) -> Result<()> {
     progress.say("unpacking");
     let mut command = maven(repository);
+    // Maven notes what it has unpacked, and would skip it another time: such notes go where they are removed.
+    command.current_dir(work).arg(format!("-DmarkersDirectory={}", work.join("markers").display()));
     // The archive is in the repository by now: no network is asked.
     command.arg("--offline").arg("dependency:unpack").arg(format!("-Dartifact={coordinate}:zip"));
     command.arg(format!("-DoutputDirectory={}", out.display()));

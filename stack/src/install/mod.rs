@@ -67,6 +67,9 @@ pub fn install(packages: &[Package], fully: bool) -> Result<Vec<Installed>> {
     for package in packages {
         done.push(one(package, &cache, fully)?);
     }
+    // Everything was copied out of it; Maven brings its own tools again when it is next needed.
+    remove(&cache.join("maven"))?;
+    remove(&cache.join("work"))?;
     wrappers::write(&cache)?;
     Ok(done)
 }
@@ -147,7 +150,7 @@ fn bring(package: &Package, cache: &Path, work: &Path, root: &Path, progress: &P
             let coordinate = format!("{}:{version}", packages::ELASTICSEARCH);
             let archive = maven::copy_archive(&coordinate, &repository, work, progress)?;
             verify_archive(package, &archive)?;
-            maven::unpack_archive(&coordinate, &repository, root, progress)?;
+            maven::unpack_archive(&coordinate, &repository, work, root, progress)?;
             readable_by_all(root)?;
             Ok(vec![format!("elasticsearch {version}")])
         }

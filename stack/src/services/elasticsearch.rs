@@ -42,6 +42,7 @@ fn one(site: &Site, package: &Package, cluster: &str, slot: u16) -> Result<Spec>
         std::fs::create_dir_all(folder.join(part))?;
     }
     copy_folder(&root.join("config"), &folder.join("config"))?;
+    write_jvm_options(&folder.join("config/jvm.options"))?;
     let at = folder.display();
     let config = format!(
         "cluster.name: towpath-{cluster}\nnode.name: {cluster}\npath.data: {at}/data\npath.logs: {at}/logs\n\
@@ -68,6 +69,14 @@ fn one(site: &Site, package: &Package, cluster: &str, slot: u16) -> Result<Spec>
     let ports = Ports::from([("main".to_owned(), port), ("transport".to_owned(), transport)]);
     let facts = BTreeMap::from([("cluster".to_owned(), cluster.to_owned()), ("version".to_owned(), version.clone())]);
     Ok(Spec { name, kind: Kind::Elasticsearch, launch, folder, ports, probe: Probe::Elasticsearch { port }, facts })
+}
+
+/// The distribution's options without those that write into its own folder, which another user owns.
+fn write_jvm_options(path: &Path) -> Result<()> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let writing = ["Xlog:gc", "ErrorFile=", "HeapDumpPath=", "ReplayDataFile=", "HeapDumpOnOutOfMemoryError"];
+    let kept = text.lines().filter(|line| !writing.iter().any(|option| line.contains(option)));
+    Ok(std::fs::write(path, kept.collect::<Vec<_>>().join("\n") + "\n")?)
 }
 
 /// `nobody`, when we are root.
