@@ -137,6 +137,12 @@ impl Partition {
         Some(Committed { offset: self.next, metadata: Mark { term: self.next_term, topic: &self.topic_id }.to_text() })
     }
 
+    /// Where the offset may go.
+    #[cfg(test)]
+    pub fn to_commit_now(&self) -> i64 {
+        self.next
+    }
+
     /// What was handed out was not written: hand it out again.
     pub fn commit_failed(&mut self) {
         self.committed = None;

@@ -7,6 +7,8 @@ mod answers;
 mod breaker;
 mod lane;
 mod rebalance;
+#[cfg(test)]
+mod tests;
 
 use bytes::BytesMut;
 use std::collections::{BTreeMap, BTreeSet};
