@@ -22,8 +22,9 @@ pub struct AdapterConfig {
     pub sinks: Vec<SinkConfig>,
     /// Bytes that all sinks together may hold in memory: records read and documents not yet answered for.
     pub buffer_bytes: usize,
-    /// Definitions of the captured tables where the binary knows them (from the source): used to check conditions and to
-    /// create indices at the start. A table that is not listed is checked, and its index created, at its first record.
+    /// Definitions of the captured tables where the binary knows them (from the source): used to check conditions and
+    /// to create indices at the start. A table that is not listed is checked, and its index created, at its first
+    /// record.
     pub tables: Vec<crate::schema::TableSchema>,
 }
 
@@ -362,8 +363,8 @@ pub fn validate_ranks(configs: &[&AdapterConfig], cluster: impl Fn(&str, &str) -
                     return Err(Stop::new(
                         Cause::Config,
                         format!(
-                            "pipelines {other} and {} both write index {} at rank {}: give each source the rank at which \
-                             rows reach it (hot 0, cold 1)",
+                            "pipelines {other} and {} both write index {} at rank {}: give each source the rank at \
+                             which rows reach it (hot 0, cold 1)",
                             config.pipeline, sink.index, source.rank
                         ),
                     ));

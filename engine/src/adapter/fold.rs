@@ -39,8 +39,8 @@ impl<T> Chain<T> {
         self.folded.push(entry);
     }
 
-    /// Takes the winner out (it was dead-lettered) and puts the next lower in its place; `Err` gives the winner back with
-    /// nothing left.
+    /// Takes the winner out (it was dead-lettered) and puts the next lower in its place; `Err` gives the winner back
+    /// with nothing left.
     pub fn without_winner(mut self) -> (Entry<T>, Option<Self>) {
         // Of equal versions the later came last into `folded`, or was the winner: `max_by_key` takes the last.
         let next = self.folded.iter().enumerate().max_by_key(|(_, entry)| entry.version).map(|(place, _)| place);
@@ -153,7 +153,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_highest_version_wins_and_ties_go_to_the_later(ops in proptest::collection::vec((0u8..4, 0u64..6), 1..40)) {
+        fn the_highest_version_wins_and_ties_go_to_the_later(
+            ops in proptest::collection::vec((0u8..4, 0u64..6), 1..40),
+        ) {
             let mut batch = Batch::default();
             // The definition, written down the slow way: (version, arrival), greatest first.
             let mut expected: BTreeMap<String, Vec<(u64, usize)>> = BTreeMap::new();
@@ -189,7 +191,9 @@ mod tests {
         }
 
         #[test]
-        fn what_is_dropped_leaves_the_best_of_the_rest(ops in proptest::collection::vec((0u8..3, 0u64..9, any::<bool>()), 1..30)) {
+        fn what_is_dropped_leaves_the_best_of_the_rest(
+            ops in proptest::collection::vec((0u8..3, 0u64..9, any::<bool>()), 1..30),
+        ) {
             let mut batch = Batch::default();
             let mut expected: BTreeMap<String, u64> = BTreeMap::new();
             for &(id, version, keep) in &ops {

@@ -49,7 +49,8 @@ impl LetterWriter {
         Self { log, sender: Sender { config, sink }, producer: None, rng }
     }
 
-    /// Returns when all letters are acknowledged, however long it takes. A repetition can double a letter, never lose one.
+    /// Returns when all letters are acknowledged, however long it takes. A repetition can double a letter, never lose
+    /// one.
     pub async fn write(&mut self, letters: &[Letter]) {
         let sink = Arc::clone(&self.sender.sink);
         let mut done = vec![false; letters.len()];

@@ -9,7 +9,8 @@ use super::document::{TOMBSTONE_FIELD, field_name, has_field};
 use super::shape::Shape;
 use crate::format::TypeKind;
 
-/// Lucene's longest term is 32,766 bytes: so many characters of four bytes each fit. Longer texts are kept, not indexed.
+/// Lucene's longest term is 32,766 bytes: so many characters of four bytes each fit. Longer texts are kept, not
+/// indexed.
 const KEYWORD_LIMIT: u32 = 8_191;
 
 /// Settings and mapping for a sink's index, from the tables that feed it.

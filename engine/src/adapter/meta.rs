@@ -1,7 +1,7 @@
 //! A sink's index, its alias, and the epochs kept in its mapping's `_meta` (protocol §2).
 //!
-//! Used by the adapter before its first write, and by the leader before the first record of an epoch: then no write under
-//! an epoch can precede the note of it. Must not retry: the caller knows how long it may wait.
+//! Used by the adapter before its first write, and by the leader before the first record of an epoch: then no write
+//! under an epoch can precede the note of it. Must not retry: the caller knows how long it may wait.
 
 use serde_json::{Map, Value, json};
 

@@ -1,7 +1,7 @@
 //! The adapter: from the log into Elasticsearch, one consumer group per sink (protocol §7).
 //!
-//! State machines without I/O, and a thin shell over the ports [`EventLog`] and [`SearchIndex`] that moves their effects.
-//! Must not know ZooKeeper or MySQL: what it needs of the pipeline's state comes through [`EpochView`].
+//! State machines without I/O, and a thin shell over the ports [`EventLog`] and [`SearchIndex`] that moves their
+//! effects. Must not know ZooKeeper or MySQL: what it needs of the pipeline's state comes through [`EpochView`].
 
 pub mod condition;
 pub mod config;
@@ -84,7 +84,8 @@ impl Adapter {
 
     /// Runs all sinks until `stop` becomes true (or its sender is dropped), then drains: bulks in flight are awaited,
     /// offsets committed, groups left. A sink that stops for a cause leaves the others running; its cause stands in
-    /// the status and is returned at the end (the first, by the sinks' order). Returns early when every sink has stopped.
+    /// the status and is returned at the end (the first, by the sinks' order). Returns early when every sink has
+    /// stopped.
     pub async fn run(self, stop: watch::Receiver<bool>) -> Result<(), Stop> {
         let config = Arc::new(self.config);
         let mut tasks = Vec::new();

@@ -79,6 +79,8 @@ struct Course {
     next_publish: Instant,
     drain_by: Option<Instant>,
     shown: Option<SinkState>,
+    /// Assigned, but not read from yet: the group or the log did not answer for them.
+    unstarted: BTreeMap<u32, Option<Committed>>,
 }
 
 impl SinkTask {
@@ -104,6 +106,7 @@ impl SinkTask {
             next_publish: now,
             drain_by: None,
             shown: None,
+            unstarted: BTreeMap::new(),
         };
         let mut attempt = 0u32;
         loop {
@@ -113,6 +116,7 @@ impl SinkTask {
                     tracing::warn!(sink = %self.sink.name, cause = %stop.cause, detail = %stop.detail, "joins again");
                     let owned = course.flow.progress().0;
                     course.flow.on_lost(&owned);
+                    course.unstarted.clear();
                     // A session that ran well before it broke starts the waits anew.
                     attempt =
                         if course.trouble.is_none() && course.shown.is_some() { 0 } else { (attempt + 1).min(16) };
@@ -182,8 +186,8 @@ impl SinkTask {
 
     /// Joins the group and works until something ends it.
     async fn join(&mut self, course: &mut Course) -> End {
-        if let Err(stop) = self.topic_id().await {
-            return if *self.stop.borrow() { End::Drained } else { End::Broken(stop) };
+        if let Err(error) = self.log.topic(&self.config.topic).await {
+            return if *self.stop.borrow() { End::Drained } else { End::Broken(self.log_stop(&error)) };
         }
         let group = self.config.group(&self.sink.name);
         let mut consumer = match self.log.consumer(&self.config.topic, &group).await {
@@ -193,10 +197,6 @@ impl SinkTask {
         let end = self.session(course, consumer.as_mut()).await;
         consumer.close().await;
         end
-    }
-
-    async fn topic_id(&self) -> Result<String, Stop> {
-        self.log.topic(&self.config.topic).await.map(|info| info.id).map_err(|error| self.log_stop(&error))
     }
 
     fn log_stop(&self, error: &LogError) -> Stop {
@@ -223,6 +223,9 @@ impl SinkTask {
             if now >= course.next_commit {
                 course.next_commit = now + COMMIT_EVERY;
                 self.commit(course, consumer).await;
+                if let Err(stop) = self.start_assigned(course, consumer).await {
+                    return End::Broken(stop);
+                }
             }
             self.publish(course, false);
             if course.flow.stopped().is_some() && course.drain_by.is_none() {
@@ -246,7 +249,9 @@ impl SinkTask {
                 }
                 Some(done) = course.jobs.join_next(), if !course.jobs.is_empty() => match done {
                     Ok(done) => self.on_done(course, done),
-                    Err(error) => course.flow.stop(Stop::new(Cause::Internal, format!("a job of the sink ended: {error}"))),
+                    Err(error) => {
+                        course.flow.stop(Stop::new(Cause::Internal, format!("a job of the sink ended: {error}")));
+                    }
                 },
                 event = consumer.next(COMMIT_EVERY), if !draining && now >= poll_from => match event {
                     Ok(event) => {
@@ -277,43 +282,70 @@ impl SinkTask {
     ) -> Result<(), Stop> {
         match event {
             ConsumerEvent::Records(records) => course.flow.on_records(records, Instant::now()),
-            ConsumerEvent::Revoked(partitions) => course.flow.on_revoked(&partitions),
-            ConsumerEvent::Lost(partitions) => course.flow.on_lost(&partitions),
-            ConsumerEvent::Assigned(assigned) => self.on_assigned(course, consumer, assigned).await?,
+            ConsumerEvent::Revoked(partitions) => {
+                course.unstarted.retain(|partition, _| !partitions.contains(partition));
+                course.flow.on_revoked(&partitions);
+            }
+            ConsumerEvent::Lost(partitions) => {
+                course.unstarted.retain(|partition, _| !partitions.contains(partition));
+                course.flow.on_lost(&partitions);
+            }
+            ConsumerEvent::Assigned(assigned) => {
+                course.unstarted.extend(assigned);
+                self.start_assigned(course, consumer).await?;
+            }
         }
         Ok(())
     }
 
-    async fn on_assigned(
+    /// Starts what is assigned. Where the log does not answer, or the group refuses the first commit because another
+    /// rebalance has begun, it is tried again at the next turn of commits.
+    async fn start_assigned(&self, course: &mut Course, consumer: &mut dyn LogConsumer) -> Result<(), Stop> {
+        for (partition, committed) in course.unstarted.clone() {
+            match self.start(course, consumer, partition, committed.as_ref()).await {
+                Ok(true) => {
+                    course.unstarted.remove(&partition);
+                }
+                Ok(false) => {}
+                Err(LogError::Unavailable(why)) => {
+                    course.trouble = Some(self.log_stop(&LogError::Unavailable(why)));
+                    return Ok(());
+                }
+                Err(error) => return Err(self.log_stop(&error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts one partition; `false`: not now.
+    async fn start(
         &self,
         course: &mut Course,
         consumer: &mut dyn LogConsumer,
-        assigned: BTreeMap<u32, Option<Committed>>,
-    ) -> Result<(), Stop> {
-        let topic_id = self.topic_id().await?;
-        for (partition, committed) in assigned {
-            let marks = consumer.watermarks(partition).await.map_err(|error| self.log_stop(&error))?;
-            let start = match start_at(partition, committed.as_ref(), marks, &topic_id) {
-                Ok(start) => start,
-                Err(stop) => {
-                    let detail = format!("sink {}, topic {}: {}", self.sink.name, self.config.topic, stop.detail);
-                    course.flow.stop(Stop::new(stop.cause, detail));
-                    return Ok(());
-                }
-            };
-            if start.commit {
-                let metadata = Mark { term: 0, topic: &topic_id }.to_text();
-                let first = BTreeMap::from([(partition, Committed { offset: start.offset, metadata })]);
-                if !consumer.commit(&first).await.map_err(|error| self.log_stop(&error))? {
-                    // Another generation already: its assignment comes anew.
-                    continue;
-                }
+        partition: u32,
+        committed: Option<&Committed>,
+    ) -> Result<bool, LogError> {
+        let topic_id = self.log.topic(&self.config.topic).await?.id;
+        let marks = consumer.watermarks(partition).await?;
+        let start = match start_at(partition, committed, marks, &topic_id) {
+            Ok(start) => start,
+            Err(stop) => {
+                let detail = format!("sink {}, topic {}: {}", self.sink.name, self.config.topic, stop.detail);
+                course.flow.stop(Stop::new(stop.cause, detail));
+                return Ok(true);
             }
-            consumer.start(partition, start.offset).await.map_err(|error| self.log_stop(&error))?;
-            tracing::info!(sink = %self.sink.name, partition, offset = start.offset, "partition assigned");
-            course.flow.on_assigned(partition, start, &topic_id);
+        };
+        if start.commit {
+            let metadata = Mark { term: 0, topic: &topic_id }.to_text();
+            let first = BTreeMap::from([(partition, Committed { offset: start.offset, metadata })]);
+            if !consumer.commit(&first).await? {
+                return Ok(false);
+            }
         }
-        Ok(())
+        consumer.start(partition, start.offset).await?;
+        tracing::info!(sink = %self.sink.name, partition, offset = start.offset, "partition assigned");
+        course.flow.on_assigned(partition, start, &topic_id);
+        Ok(true)
     }
 
     async fn act(&self, course: &mut Course, consumer: &mut dyn LogConsumer, effect: Effect) -> Result<(), Stop> {
@@ -394,8 +426,12 @@ impl SinkTask {
         }
         match consumer.commit(&offsets).await {
             Ok(true) => {}
-            // Another member owns them, or is about to: whoever does begins at the last good commit.
-            Ok(false) => tracing::info!(sink = %self.sink.name, "a commit of an old generation was refused"),
+            // The group is between generations. What is still ours in the next one is committed then, as it stands
+            // then; for the rest its new owner begins at the last good commit.
+            Ok(false) => {
+                tracing::info!(sink = %self.sink.name, "a commit of an old generation was refused");
+                course.flow.commits_failed(&offsets);
+            }
             Err(error) => {
                 tracing::warn!(sink = %self.sink.name, %error, "offsets are committed again later");
                 course.flow.commits_failed(&offsets);

@@ -118,7 +118,8 @@ impl TablePlan {
         Ok(())
     }
 
-    /// Whether a row had a document before. Where that cannot be told it may have had one: a delete too many does no harm.
+    /// Whether a row had a document before. Where that cannot be told it may have had one: a delete too many does no
+    /// harm.
     fn matched(&self, before: &dyn Row) -> bool {
         self.condition.as_ref().is_none_or(|condition| condition.matches(before).unwrap_or(true))
     }
@@ -174,8 +175,8 @@ impl SinkPlan {
     }
 }
 
-/// Checks every sink against the tables that are known when the configuration is loaded: conditions, id, routing, fields;
-/// and that each source names at least one of them, if any are known.
+/// Checks every sink against the tables that are known when the configuration is loaded: conditions, id, routing,
+/// fields; and that each source names at least one of them, if any are known.
 pub fn check(config: &AdapterConfig) -> Result<(), Stop> {
     let shapes: Vec<Arc<Shape>> = config.tables.iter().map(|table| Arc::new(Shape::of_schema(table))).collect();
     for sink in &config.sinks {

@@ -1,7 +1,7 @@
 //! Which records of a partition are final, and how far its offset may move (Rule 1).
 //!
-//! A record is final when all its operations are. The offset follows the contiguous prefix of final records, and with it
-//! the highest term seen *below* it: both are committed together, so that after a restart a record between the
+//! A record is final when all its operations are. The offset follows the contiguous prefix of final records, and with
+//! it the highest term seen *below* it: both are committed together, so that after a restart a record between the
 //! offset and a fence is not mistaken for a late one, and a late one behind the fence is not let through.
 
 use std::collections::VecDeque;

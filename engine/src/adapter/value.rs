@@ -356,7 +356,8 @@ mod tests {
         fn any_text_in_any_column_gives_valid_json_on_one_line_or_an_error(text in ".{0,40}", which in 0usize..12) {
             let kinds = [
                 TypeKind::Int, TypeKind::UInt, TypeKind::Double, TypeKind::Decimal, TypeKind::Date, TypeKind::DateTime,
-                TypeKind::Timestamp, TypeKind::Time, TypeKind::Json, TypeKind::Bytes, TypeKind::Set(vec![]), TypeKind::Text,
+                TypeKind::Timestamp, TypeKind::Time, TypeKind::Json, TypeKind::Bytes, TypeKind::Set(vec![]),
+                TypeKind::Text,
             ];
             if let Ok(json) = written("Asia/Tokyo", &kinds[which], &text) {
                 prop_assert!(serde_json::from_str::<serde::de::IgnoredAny>(&json).is_ok(), "{}", json);

@@ -2,8 +2,8 @@
 //!
 //! A condition decides whether a row has a document. NULL is CEL's `null`: `row.remark == null` asks for it. Where an
 //! operator has no answer for null (`row.amount > 10.0`, `row.name.startsWith('x')`), the condition is false, as in
-//! SQL's WHERE; `row.status != 5` is true for null, as in CEL. Any other failure of an evaluation (an overflow, a division
-//! by zero, a missing key of a JSON column) is an error of that row.
+//! SQL's WHERE; `row.status != 5` is true for null, as in CEL. Any other failure of an evaluation (an overflow, a
+//! division by zero, a missing key of a JSON column) is an error of that row.
 //!
 //! Must not build a map of the row: only the columns that the expression reads are converted, when it reads them.
 

@@ -114,10 +114,11 @@ impl Flow {
     fn on_conflict(&mut self, lane: usize, item: Item, current: Option<Version>) {
         let ours = item.1.winner.version;
         if let Some(current) = current {
-            if item.1.winner.insert && current.rank() > ours.rank() {
+            // Also an INSERT that was folded into a later operation of its document.
+            if current.rank() > ours.rank() && item.1.entries().any(|entry| entry.insert) {
                 self.metrics.moved_back.add(1);
-                tracing::warn!(
-                    sink = %self.sink.name, document = %item.0.id, %current, ours = %ours,
+                tracing::debug!(
+                    sink = %self.sink.name, document = %item.0.id, %current, %ours,
                     "moved-back: an inserted row meets a document of a source further on; it is not indexed"
                 );
             }

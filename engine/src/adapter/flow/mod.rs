@@ -1,7 +1,8 @@
 //! One sink's course, as a state machine without I/O: records, answers and time go in, effects come out.
 //!
-//! Must not wait, send or commit by itself: the shell in `run` moves the effects. Whatever order answers come in, an offset moves
-//! only over records whose outcome is final (Rule 1), and a partition is given up only when nothing of it is in flight.
+//! Must not wait, send or commit by itself: the shell in `run` moves the effects. Whatever order answers come in, an
+//! offset moves only over records whose outcome is final (Rule 1), and a partition is given up only when nothing of
+//! it is in flight.
 
 mod answers;
 mod breaker;
