@@ -201,8 +201,10 @@ async fn bad_input_ends_with_its_cause_and_says_what_to_do() {
         no_replication_privilege,
         no_row_format,
         row_image_not_full,
+        no_binlog,
         table_without_primary_key,
         topic_with_fewer_partitions,
+        topic_absent_and_not_creatable,
         zookeeper_path_absent,
         elasticsearch_answers_html,
         elasticsearch_unreachable,
@@ -283,6 +285,20 @@ async fn row_image_not_full(world: &World) -> Result<()> {
     seen.1.expect(3, &["SET PERSIST binlog_row_image=FULL;"])
 }
 
+async fn no_binlog(world: &World) -> Result<()> {
+    let without = Stack::builder().mysql().mysql_options(&["--skip-log-bin"]).start().await?;
+    let mut conn = Conn::from_url(without.mysql()?.root_url()).await?;
+    conn.query_drop("CREATE DATABASE bad").await?;
+    conn.query_drop("CREATE TABLE bad.t (id BIGINT PRIMARY KEY)").await?;
+    conn.disconnect().await?;
+    let url = |stack: &Stack| Ok::<_, anyhow::Error>(stack.mysql()?.url());
+    let case = world.good("nobinlog")?.but(&url(&world.stack)?, &url(&without)?);
+    let seen = (case.deploy()?, case.check()?);
+    without.stop().await?;
+    seen.0.expect(3, &["source-settings", "log_bin"])?;
+    seen.1.expect(3, &["source-settings", "log_bin"])
+}
+
 async fn table_without_primary_key(world: &World) -> Result<()> {
     let case = world.good("keyless")?.but("bad.t\"", "bad.keyless\"");
     case.check()?.expect(2, &["no-primary-key", "ALTER TABLE bad.keyless ADD PRIMARY KEY"])?;
@@ -296,6 +312,15 @@ async fn topic_with_fewer_partitions(world: &World) -> Result<()> {
     let case = world.good("fewer")?;
     case.check()?.expect(3, &["topic-unfit", "has 1 partitions, configured are 2"])?;
     case.deploy()?.expect(3, &["topic-unfit", "has 1 partitions, configured are 2"])
+}
+
+async fn topic_absent_and_not_creatable(world: &World) -> Result<()> {
+    let brokers = world.stack.kafka()?.bootstrap();
+    let log = KafkaLog::new(KafkaConfig { brokers, ..KafkaConfig::default() })?;
+    // Kafka refuses a name that differs from another's by `.` and `_` only.
+    log.ensure_topic("col.lides", 2).await?;
+    let case = world.good("uncreatable")?.but("topic = \"uncreatable\"", "topic = \"col_lides\"");
+    case.deploy()?.expect(3, &["topic-unfit", "col_lides"])
 }
 
 async fn zookeeper_path_absent(world: &World) -> Result<()> {

@@ -1,0 +1,216 @@
+//! The main job on the real services, as a user sees it: what a client commits in MySQL is found by a search within
+//! about a second, a second process stands by and takes over, and signals end it as documented.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+use serde_json::Value;
+use towpath_stack::Stack;
+use towpath_stack::harness::towpath::Towpath;
+use towpath_stack::harness::wait_for;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// "Within about a second", with room for a machine that does other things too.
+const FOUND_WITHIN: Duration = Duration::from_secs(5);
+
+struct World {
+    stack: Stack,
+    folder: tempfile::TempDir,
+    conn: Conn,
+}
+
+impl World {
+    async fn new() -> Result<Self> {
+        let builder = Stack::builder().mysql().kafka(1).zookeeper(1).es(&["hot"]);
+        let stack = Stack::attach_or_start(builder).await?;
+        let mut conn = Conn::from_url(stack.mysql()?.root_url()).await?;
+        for statement in [
+            "DROP DATABASE IF EXISTS shop",
+            "CREATE DATABASE shop",
+            "CREATE TABLE shop.orders (id BIGINT PRIMARY KEY, status TINYINT NOT NULL, remark VARCHAR(40))",
+        ] {
+            conn.query_drop(statement).await?;
+        }
+        Ok(Self { stack, folder: tempfile::tempdir()?, conn })
+    }
+
+    fn config(&self) -> Result<PathBuf> {
+        let path = self.folder.path().join("shop.toml");
+        let (kafka, zookeeper) = (self.stack.kafka()?.bootstrap(), self.stack.zookeeper()?.servers());
+        let elasticsearch = self.stack.es("hot")?.url();
+        let sink = |name: &str, when: &str| {
+            format!(
+                "[[pipeline.shop.sink]]\nname = \"{name}\"\nelasticsearch = [\"{elasticsearch}\"]\n\
+                 index = \"shop-{name}\"\ntable = \"shop.orders\"\n{when}\n"
+            )
+        };
+        let text = format!(
+            "[pipeline.shop]\nstart = \"now\"\nsource = {{ url = \"{}\", tables = [\"shop.*\"] }}\n\
+             kafka = {{ brokers = \"{kafka}\", topic = \"shop\", partitions = 2 }}\n\
+             zookeeper = {{ servers = \"{zookeeper}/run-real\", create = true, session_timeout = \"4s\" }}\n{}{}",
+            self.stack.mysql()?.url(),
+            sink("full", ""),
+            sink("active", "when = \"row.status in [1, 2]\""),
+        );
+        std::fs::write(&path, text)?;
+        Ok(path)
+    }
+
+    fn start(&self, name: &str) -> Result<Towpath> {
+        let admin = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let log = self.folder.path().join(format!("{name}.log"));
+        let listen = admin.to_string();
+        let binary = Path::new(env!("CARGO_BIN_EXE_towpath"));
+        Towpath::start(binary, &self.config()?, "all", admin, &log, &["--admin", &listen])
+    }
+
+    async fn sql(&mut self, statement: &str) -> Result<()> {
+        Ok(self.conn.query_drop(statement).await?)
+    }
+
+    /// The remark of the order as a query through the alias sees it; `None` if no order is found.
+    fn search(&self, alias: &str, id: u64) -> Result<Option<String>> {
+        let address = self.stack.es("hot")?.url().replace("http://", "").trim_end_matches('/').parse()?;
+        let (_, body) = get(address, &format!("/{alias}/_search?q=id:{id}"))?;
+        let answer: Value = serde_json::from_str(&body).with_context(|| body.clone())?;
+        Ok(answer["hits"]["hits"][0]["_source"]["remark"].as_str().map(str::to_owned))
+    }
+
+    /// Waits until the search sees this; how long that took.
+    async fn found(&self, alias: &str, id: u64, remark: Option<&str>) -> Result<Duration> {
+        let began = Instant::now();
+        wait_for(&format!("{remark:?} as order {id} in {alias}"), FOUND_WITHIN, || async {
+            let seen = self.search(alias, id)?;
+            Ok((seen.as_deref() == remark).then_some(()))
+        })
+        .await?;
+        Ok(began.elapsed())
+    }
+}
+
+/// One GET over HTTP/1.0: head and body.
+fn get(address: SocketAddr, path: &str) -> Result<(String, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\nAccept: */*\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
+    Ok((head.to_owned(), body.to_owned()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_is_found_within_about_a_second_through_failover_and_restart() {
+    let mut world = World::new().await.unwrap();
+    let first = world.start("first").unwrap();
+    first.wait_ready(PATIENCE).await.unwrap();
+
+    rows_become_documents(&mut world).await.unwrap();
+    admin_pages(&first).unwrap();
+
+    let second = world.start("second").unwrap();
+    second.wait_ready(PATIENCE).await.unwrap();
+    hand_over(&mut world, first, &second).await.unwrap();
+
+    quick_exit(&world, second).await.unwrap();
+
+    // What was committed while nobody ran is carried by the next start.
+    world.sql("INSERT INTO shop.orders VALUES (30, 1, 'in between')").await.unwrap();
+    let third = world.start("third").unwrap();
+    third.wait_ready(PATIENCE).await.unwrap();
+    world.found("shop-full", 30, Some("in between")).await.unwrap();
+    assert_eq!(third.stop(PATIENCE).await.unwrap().code(), Some(0));
+}
+
+async fn rows_become_documents(world: &mut World) -> Result<()> {
+    world.sql("INSERT INTO shop.orders VALUES (1, 1, 'created'), (2, 9, 'done')").await?;
+    let took = world.found("shop-active", 1, Some("created")).await?;
+    println!("an order is found {} ms after its commit", took.as_millis());
+    world.found("shop-full", 2, Some("done")).await?;
+    ensure!(world.search("shop-active", 2)?.is_none(), "a row that does not match has a document");
+
+    world.sql("UPDATE shop.orders SET status = 9, remark = 'gone' WHERE id = 1").await?;
+    world.found("shop-full", 1, Some("gone")).await?;
+    world.found("shop-active", 1, None).await?;
+    world.sql("UPDATE shop.orders SET status = 2, remark = 'back' WHERE id = 1").await?;
+    world.found("shop-active", 1, Some("back")).await?;
+    world.sql("DELETE FROM shop.orders WHERE id = 1").await?;
+    world.found("shop-active", 1, None).await?;
+    world.found("shop-full", 1, None).await?;
+    Ok(())
+}
+
+fn admin_pages(process: &Towpath) -> Result<()> {
+    let (head, body) = get(process.admin(), "/metrics")?;
+    let content_type = "content-type: text/plain; version=0.0.4; charset=utf-8";
+    ensure!(head.starts_with("HTTP/1.0 200") && head.contains(content_type), "{head}");
+    for expected in [
+        "# TYPE towpath_rows_total counter",
+        "towpath_leading{pipeline=\"shop\"} 1",
+        "towpath_ready{pipeline=\"shop\",part=\"sink\",sink=\"active\"} 1",
+        "process_resident_memory_bytes ",
+    ] {
+        ensure!(body.contains(expected), "{expected} is missing in\n{body}");
+    }
+    let (head, body) = get(process.admin(), "/healthz")?;
+    ensure!(head.starts_with("HTTP/1.0 200") && body == "ok\n", "{head}\n{body}");
+    ensure!(get(process.admin(), "/nothing")?.0.starts_with("HTTP/1.0 404"));
+    Ok(())
+}
+
+/// SIGTERM ends the leader in order, and the one that stood by goes on.
+async fn hand_over(world: &mut World, first: Towpath, second: &Towpath) -> Result<()> {
+    let (_, report) = second.readyz().await?;
+    ensure!(report["pipelines"][0]["deployer"]["role"] == "standby", "{report}");
+    let began = Instant::now();
+    let status = first.stop(PATIENCE).await?;
+    ensure!(status.code() == Some(0), "the first ended with {status}");
+    world.sql("INSERT INTO shop.orders VALUES (20, 1, 'after the handing over')").await?;
+    wait_for("the second to lead", PATIENCE, || async {
+        let (_, report) = second.readyz().await?;
+        Ok((report["pipelines"][0]["deployer"]["role"] == "leader").then_some(()))
+    })
+    .await?;
+    println!("the lead is handed over in {} ms", began.elapsed().as_millis());
+    wait_for("the order in full", PATIENCE, || async {
+        Ok((world.search("shop-full", 20)?.as_deref() == Some("after the handing over")).then_some(()))
+    })
+    .await
+}
+
+/// With Kafka frozen nothing can be finished: the first signal waits, the second ends it at once.
+async fn quick_exit(world: &World, mut process: Towpath) -> Result<()> {
+    let broker = world.stack.service("kafka-1")?;
+    broker.pause()?;
+    let outcome = async {
+        for _ in 0..2 {
+            let pid = process.pid().to_string();
+            ensure!(Command::new("kill").args(["-TERM", &pid]).status()?.success(), "no signal was sent");
+            if process.ended()?.is_none() {
+                // Signals of one kind that wait together are one: the second is sent after the first was taken.
+                wait_for("the first signal's line in the log, or the end", PATIENCE, || async {
+                    Ok(process.log_tail().contains("draining").then_some(()))
+                })
+                .await?;
+            }
+        }
+        wait_for("the end", PATIENCE, || {
+            let ended = process.ended();
+            async { ended }
+        })
+        .await
+    }
+    .await;
+    broker.resume()?;
+    let status = outcome?;
+    ensure!(status.code() == Some(130), "ended with {status}:\n{}", process.log_tail());
+    Ok(())
+}
