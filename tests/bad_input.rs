@@ -31,7 +31,7 @@ struct World {
 /// A configuration in the making: the good one, with replacements.
 struct Case<'w> {
     world: &'w World,
-    name: &'static str,
+    name: String,
     text: String,
 }
 
@@ -45,7 +45,9 @@ impl World {
     }
 
     /// A configuration that is in order: one pipeline without a sink.
-    fn good(&self, name: &'static str) -> Result<Case<'_>> {
+    fn good(&self, name: &str) -> Result<Case<'_>> {
+        // A shared stack keeps what earlier runs of this test left.
+        let name = format!("{name}{}", std::process::id());
         let text = format!(
             "[pipeline.{name}]\nstart = \"now\"\nsource = {{ url = \"{}\", tables = [\"bad.t\"] }}\n\
              kafka = {{ brokers = \"{}\", topic = \"{name}\", partitions = 2 }}\n\
@@ -97,7 +99,7 @@ impl Case<'_> {
     }
 
     fn with_sink(mut self, elasticsearch: &str, more: &str) -> Self {
-        let name = self.name;
+        let name = &self.name;
         self.text += &format!(
             "[[pipeline.{name}.sink]]\nname = \"all\"\nelasticsearch = [\"{elasticsearch}\"]\nindex = \"{name}\"\n\
              table = \"bad.t\"\n{more}\n"
@@ -308,8 +310,8 @@ async fn table_without_primary_key(world: &World) -> Result<()> {
 async fn topic_with_fewer_partitions(world: &World) -> Result<()> {
     let brokers = world.stack.kafka()?.bootstrap();
     let log = KafkaLog::new(KafkaConfig { brokers, ..KafkaConfig::default() })?;
-    log.ensure_topic("fewer", 1).await?;
     let case = world.good("fewer")?;
+    log.ensure_topic(&case.name, 1).await?;
     case.check()?.expect(3, &["topic-unfit", "has 1 partitions, configured are 2"])?;
     case.deploy()?.expect(3, &["topic-unfit", "has 1 partitions, configured are 2"])
 }
@@ -319,7 +321,9 @@ async fn topic_absent_and_not_creatable(world: &World) -> Result<()> {
     let log = KafkaLog::new(KafkaConfig { brokers, ..KafkaConfig::default() })?;
     // Kafka refuses a name that differs from another's by `.` and `_` only.
     log.ensure_topic("col.lides", 2).await?;
-    let case = world.good("uncreatable")?.but("topic = \"uncreatable\"", "topic = \"col_lides\"");
+    let case = world.good("uncreatable")?;
+    let topic = format!("topic = \"{}\"", case.name);
+    let case = case.but(&topic, "topic = \"col_lides\"");
     case.deploy()?.expect(3, &["topic-unfit", "col_lides"])
 }
 
@@ -390,8 +394,8 @@ async fn garbage_in_the_state(world: &World) -> Result<()> {
         world.sql(&["INSERT INTO bad.t VALUES (FLOOR(RAND() * 1e12), 1, 'x')"]).await?;
     }
     world.good("garbage")?.towpath(&["position", "show", "--json"])?.expect(0, &["\"epoch\":1"])?;
-    world.znode("garbage", b"{\"not\": \"ours\"}").await?;
     let case = world.good("garbage")?;
+    world.znode(&case.name, b"{\"not\": \"ours\"}").await?;
     case.deploy()?.expect(6, &["state-garbage", "position set --previous"])?;
     case.check()?.expect(6, &["state-garbage", "position set --previous"])?;
     case.towpath(&["position", "show"])?.expect(6, &["not", "ours", "kept previous state"])?;

@@ -3,13 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use serde_json::Value;
@@ -25,6 +24,9 @@ struct World {
     stack: Stack,
     folder: tempfile::TempDir,
     conn: Conn,
+    http: reqwest::Client,
+    /// The pipeline's name, also that of its database, topic and indices: its own in each run on a shared stack.
+    name: String,
 }
 
 impl World {
@@ -32,29 +34,28 @@ impl World {
         let builder = Stack::builder().mysql().kafka(1).zookeeper(1).es(&["hot"]);
         let stack = Stack::attach_or_start(builder).await?;
         let mut conn = Conn::from_url(stack.mysql()?.root_url()).await?;
-        for statement in [
-            "DROP DATABASE IF EXISTS shop",
-            "CREATE DATABASE shop",
-            "CREATE TABLE shop.orders (id BIGINT PRIMARY KEY, status TINYINT NOT NULL, remark VARCHAR(40))",
-        ] {
-            conn.query_drop(statement).await?;
-        }
-        Ok(Self { stack, folder: tempfile::tempdir()?, conn })
+        let name = format!("shop{}", std::process::id());
+        conn.query_drop(format!("CREATE DATABASE {name}")).await?;
+        conn.query_drop(format!("USE {name}")).await?;
+        let columns = "id BIGINT PRIMARY KEY, status TINYINT NOT NULL, remark VARCHAR(40)";
+        conn.query_drop(format!("CREATE TABLE orders ({columns})")).await?;
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(5)).no_proxy().build()?;
+        Ok(Self { stack, folder: tempfile::tempdir()?, conn, http, name })
     }
 
     fn config(&self) -> Result<PathBuf> {
         let path = self.folder.path().join("shop.toml");
         let (kafka, zookeeper) = (self.stack.kafka()?.bootstrap(), self.stack.zookeeper()?.servers());
-        let elasticsearch = self.stack.es("hot")?.url();
-        let sink = |name: &str, when: &str| {
+        let (elasticsearch, name) = (self.stack.es("hot")?.url(), &self.name);
+        let sink = |kind: &str, when: &str| {
             format!(
-                "[[pipeline.shop.sink]]\nname = \"{name}\"\nelasticsearch = [\"{elasticsearch}\"]\n\
-                 index = \"shop-{name}\"\ntable = \"shop.orders\"\n{when}\n"
+                "[[pipeline.{name}.sink]]\nname = \"{kind}\"\nelasticsearch = [\"{elasticsearch}\"]\n\
+                 index = \"{name}-{kind}\"\ntable = \"{name}.orders\"\n{when}\n"
             )
         };
         let text = format!(
-            "[pipeline.shop]\nstart = \"now\"\nsource = {{ url = \"{}\", tables = [\"shop.*\"] }}\n\
-             kafka = {{ brokers = \"{kafka}\", topic = \"shop\", partitions = 2 }}\n\
+            "[pipeline.{name}]\nstart = \"now\"\nsource = {{ url = \"{}\", tables = [\"{name}.*\"] }}\n\
+             kafka = {{ brokers = \"{kafka}\", topic = \"{name}\", partitions = 2 }}\n\
              zookeeper = {{ servers = \"{zookeeper}/run-real\", create = true, session_timeout = \"4s\" }}\n{}{}",
             self.stack.mysql()?.url(),
             sink("full", ""),
@@ -77,34 +78,22 @@ impl World {
     }
 
     /// The remark of the order as a query through the alias sees it; `None` if no order is found.
-    fn search(&self, alias: &str, id: u64) -> Result<Option<String>> {
-        let address = self.stack.es("hot")?.url().replace("http://", "").trim_end_matches('/').parse()?;
-        let (_, body) = get(address, &format!("/{alias}/_search?q=id:{id}"))?;
-        let answer: Value = serde_json::from_str(&body).with_context(|| body.clone())?;
+    async fn search(&self, kind: &str, id: u64) -> Result<Option<String>> {
+        let url = format!("{}/{}-{kind}/_search?q=id:{id}", self.stack.es("hot")?.url(), self.name);
+        let answer: Value = self.http.get(url).send().await?.error_for_status()?.json().await?;
         Ok(answer["hits"]["hits"][0]["_source"]["remark"].as_str().map(str::to_owned))
     }
 
     /// Waits until the search sees this; how long that took.
-    async fn found(&self, alias: &str, id: u64, remark: Option<&str>) -> Result<Duration> {
+    async fn found(&self, kind: &str, id: u64, remark: Option<&str>) -> Result<Duration> {
         let began = Instant::now();
-        wait_for(&format!("{remark:?} as order {id} in {alias}"), FOUND_WITHIN, || async {
-            let seen = self.search(alias, id)?;
+        wait_for(&format!("{remark:?} as order {id} in {kind}"), FOUND_WITHIN, || async {
+            let seen = self.search(kind, id).await?;
             Ok((seen.as_deref() == remark).then_some(()))
         })
         .await?;
         Ok(began.elapsed())
     }
-}
-
-/// One GET over HTTP/1.0: head and body.
-fn get(address: SocketAddr, path: &str) -> Result<(String, String)> {
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\nAccept: */*\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
-    Ok((head.to_owned(), body.to_owned()))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -114,7 +103,7 @@ async fn an_order_is_found_within_about_a_second_through_failover_and_restart() 
     first.wait_ready(PATIENCE).await.unwrap();
 
     rows_become_documents(&mut world).await.unwrap();
-    admin_pages(&first).unwrap();
+    admin_pages(&world, &first).await.unwrap();
 
     let second = world.start("second").unwrap();
     second.wait_ready(PATIENCE).await.unwrap();
@@ -123,46 +112,55 @@ async fn an_order_is_found_within_about_a_second_through_failover_and_restart() 
     quick_exit(&world, second).await.unwrap();
 
     // What was committed while nobody ran is carried by the next start.
-    world.sql("INSERT INTO shop.orders VALUES (30, 1, 'in between')").await.unwrap();
+    world.sql("INSERT INTO orders VALUES (30, 1, 'in between')").await.unwrap();
     let third = world.start("third").unwrap();
     third.wait_ready(PATIENCE).await.unwrap();
-    world.found("shop-full", 30, Some("in between")).await.unwrap();
+    world.found("full", 30, Some("in between")).await.unwrap();
     assert_eq!(third.stop(PATIENCE).await.unwrap().code(), Some(0));
 }
 
 async fn rows_become_documents(world: &mut World) -> Result<()> {
-    world.sql("INSERT INTO shop.orders VALUES (1, 1, 'created'), (2, 9, 'done')").await?;
-    let took = world.found("shop-active", 1, Some("created")).await?;
+    world.sql("INSERT INTO orders VALUES (1, 1, 'created'), (2, 9, 'done')").await?;
+    let took = world.found("active", 1, Some("created")).await?;
     println!("an order is found {} ms after its commit", took.as_millis());
-    world.found("shop-full", 2, Some("done")).await?;
-    ensure!(world.search("shop-active", 2)?.is_none(), "a row that does not match has a document");
+    world.found("full", 2, Some("done")).await?;
+    ensure!(world.search("active", 2).await?.is_none(), "a row that does not match has a document");
 
-    world.sql("UPDATE shop.orders SET status = 9, remark = 'gone' WHERE id = 1").await?;
-    world.found("shop-full", 1, Some("gone")).await?;
-    world.found("shop-active", 1, None).await?;
-    world.sql("UPDATE shop.orders SET status = 2, remark = 'back' WHERE id = 1").await?;
-    world.found("shop-active", 1, Some("back")).await?;
-    world.sql("DELETE FROM shop.orders WHERE id = 1").await?;
-    world.found("shop-active", 1, None).await?;
-    world.found("shop-full", 1, None).await?;
+    world.sql("UPDATE orders SET status = 9, remark = 'gone' WHERE id = 1").await?;
+    world.found("full", 1, Some("gone")).await?;
+    world.found("active", 1, None).await?;
+    world.sql("UPDATE orders SET status = 2, remark = 'back' WHERE id = 1").await?;
+    world.found("active", 1, Some("back")).await?;
+    world.sql("DELETE FROM orders WHERE id = 1").await?;
+    world.found("active", 1, None).await?;
+    world.found("full", 1, None).await?;
     Ok(())
 }
 
-fn admin_pages(process: &Towpath) -> Result<()> {
-    let (head, body) = get(process.admin(), "/metrics")?;
-    let content_type = "content-type: text/plain; version=0.0.4; charset=utf-8";
-    ensure!(head.starts_with("HTTP/1.0 200") && head.contains(content_type), "{head}");
+async fn admin_pages(world: &World, process: &Towpath) -> Result<()> {
+    let get = async |path: &str| {
+        let answer = world.http.get(format!("http://{}{path}", process.admin())).send().await?;
+        let content_type =
+            answer.headers().get("content-type").and_then(|value| value.to_str().ok()).map(str::to_owned);
+        Ok::<_, anyhow::Error>((answer.status().as_u16(), content_type.unwrap_or_default(), answer.text().await?))
+    };
+    let (status, content_type, body) = get("/metrics").await?;
+    ensure!(
+        (status, content_type.as_str()) == (200, "text/plain; version=0.0.4; charset=utf-8"),
+        "{status} {content_type}"
+    );
+    let name = &world.name;
     for expected in [
-        "# TYPE towpath_rows_total counter",
-        "towpath_leading{pipeline=\"shop\"} 1",
-        "towpath_ready{pipeline=\"shop\",part=\"sink\",sink=\"active\"} 1",
-        "process_resident_memory_bytes ",
+        "# TYPE towpath_rows_total counter".to_owned(),
+        format!("towpath_leading{{pipeline=\"{name}\"}} 1"),
+        format!("towpath_ready{{pipeline=\"{name}\",part=\"sink\",sink=\"active\"}} 1"),
+        "process_resident_memory_bytes ".to_owned(),
     ] {
-        ensure!(body.contains(expected), "{expected} is missing in\n{body}");
+        ensure!(body.contains(&expected), "{expected} is missing in\n{body}");
     }
-    let (head, body) = get(process.admin(), "/healthz")?;
-    ensure!(head.starts_with("HTTP/1.0 200") && body == "ok\n", "{head}\n{body}");
-    ensure!(get(process.admin(), "/nothing")?.0.starts_with("HTTP/1.0 404"));
+    let (status, _, body) = get("/healthz").await?;
+    ensure!(status == 200 && body == "ok\n", "{status} {body}");
+    ensure!(get("/nothing").await?.0 == 404);
     Ok(())
 }
 
@@ -173,7 +171,7 @@ async fn hand_over(world: &mut World, first: Towpath, second: &Towpath) -> Resul
     let began = Instant::now();
     let status = first.stop(PATIENCE).await?;
     ensure!(status.code() == Some(0), "the first ended with {status}");
-    world.sql("INSERT INTO shop.orders VALUES (20, 1, 'after the handing over')").await?;
+    world.sql("INSERT INTO orders VALUES (20, 1, 'after the handing over')").await?;
     wait_for("the second to lead", PATIENCE, || async {
         let (_, report) = second.readyz().await?;
         Ok((report["pipelines"][0]["deployer"]["role"] == "leader").then_some(()))
@@ -181,7 +179,7 @@ async fn hand_over(world: &mut World, first: Towpath, second: &Towpath) -> Resul
     .await?;
     println!("the lead is handed over in {} ms", began.elapsed().as_millis());
     wait_for("the order in full", PATIENCE, || async {
-        Ok((world.search("shop-full", 20)?.as_deref() == Some("after the handing over")).then_some(()))
+        Ok((world.search("full", 20).await?.as_deref() == Some("after the handing over")).then_some(()))
     })
     .await
 }
