@@ -145,7 +145,8 @@ fn a_state_has_a_largest_size() {
 fn a_digest_keeps_others_out() {
     run(async {
         let stack = stack().await;
-        let open = config(&stack, &unique("digest"));
+        // Who creates a folder owns it.
+        let open = ZooKeeperConfig { root: format!("/{}", unique("digest")), ..config(&stack, "orders") };
         let digest = Some(("towpath".to_string(), Secret::new("secret")));
         let mine = session(&ZooKeeperConfig { digest, ..open.clone() }).await;
         let me = mine.join("me").await.unwrap();

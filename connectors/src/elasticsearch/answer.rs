@@ -16,6 +16,14 @@ pub(super) struct Answer {
     pub body: Bytes,
 }
 
+/// A page of a search.
+pub(super) struct Page {
+    /// Id and source; `null` where none was asked for.
+    pub documents: Vec<(String, Bytes)>,
+    /// Where the next page is to be had.
+    pub scroll: Option<String>,
+}
+
 #[derive(Deserialize)]
 struct ErrorBody {
     error: ErrorField,
@@ -46,6 +54,8 @@ struct Found<'a> {
 struct Search<'a> {
     #[serde(borrow)]
     hits: Hits<'a>,
+    #[serde(rename = "_scroll_id", default)]
+    scroll: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -137,16 +147,16 @@ impl Answer {
     }
 
     /// The answer to a search.
-    pub(super) fn hits(&self) -> Result<Vec<(String, Bytes)>, IndexError> {
+    pub(super) fn hits(&self) -> Result<Page, IndexError> {
         if !(200..300).contains(&self.status) {
             return Err(self.error());
         }
         let search: Search<'_> = serde_json::from_slice(&self.body).map_err(|_| self.foreign())?;
-        let page = search.hits.hits.into_iter().map(|hit| {
+        let documents = search.hits.hits.into_iter().map(|hit| {
             let source = hit.source.map_or(&b"null"[..], |source| source.get().as_bytes());
             (hit.id, Bytes::copy_from_slice(source))
         });
-        Ok(page.collect())
+        Ok(Page { documents: documents.collect(), scroll: search.scroll })
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod answer;
 mod bulk;
+mod scan;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -60,6 +61,7 @@ pub struct ElasticsearchIndex {
     nodes: Vec<(String, Transport)>,
     turn: AtomicUsize,
     timeout: Duration,
+    scan: scan::Scan,
 }
 
 impl std::fmt::Debug for ElasticsearchIndex {
@@ -88,7 +90,7 @@ impl ElasticsearchIndex {
             .iter()
             .map(|url| Ok((url.clone(), transport(url, &config, pem.as_deref())?)))
             .collect::<Result<_, ConfigError>>()?;
-        Ok(Self { nodes, turn: AtomicUsize::new(0), timeout: config.timeout })
+        Ok(Self { nodes, turn: AtomicUsize::new(0), timeout: config.timeout, scan: scan::Scan::default() })
     }
 
     /// One request to the node whose turn it is, with the whole answer.
@@ -262,11 +264,7 @@ impl SearchIndex for ElasticsearchIndex {
         after: Option<&str>,
         size: usize,
     ) -> Result<Vec<(String, Bytes)>, IndexError> {
-        let mut body = json!({ "query": query, "size": size, "sort": [{ "_id": "asc" }], "track_total_hits": false });
-        if let Some(after) = after {
-            body["search_after"] = json!([after]);
-        }
-        self.ask_json(Method::Post, format!("/{}/_search", part(index)), &body).await?.hits()
+        scan::page(self, index, query, after, size).await
     }
 }
 

@@ -150,6 +150,10 @@ pub(super) fn groupless(config: &KafkaConfig, committed: bool) -> ClientConfig {
         .set("enable.partition.eof", "true")
         .set("allow.auto.create.topics", "false")
         .set("isolation.level", if committed { "read_committed" } else { "read_uncommitted" });
+    if committed {
+        // librdkafka assigns partitions only to clients that name a group; without a subscription none is joined.
+        client.set("group.id", "towpath-reader");
+    }
     client
 }
 

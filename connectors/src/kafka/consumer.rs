@@ -249,10 +249,11 @@ impl KafkaConsumer {
             _ => match error::classify(err) {
                 LogError::Unavailable(_) => None,
                 LogError::OutOfRange(text) => Some(LogError::OutOfRange(format!("{}: {text}", self.topic))),
-                LogError::Failed(text) if !matches!(err, KafkaError::MessageConsumptionFatal(_)) => {
-                    tracing::debug!(text, "Kafka's consumer reports");
+                // Said beside the rebalance that follows from it.
+                _ if error::code(err).is_some_and(|code| code == Code::PollExceeded || error::is_stale_member(code)) => {
                     None
                 }
+                // A damaged batch, for example: the library would go on behind it.
                 other => Some(other),
             },
         }

@@ -220,7 +220,7 @@ impl Dump {
             let event = match self.poll_event(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => return Poll::Ready(Ok(None)),
-                Poll::Ready(Some(Err(err))) => return Poll::Ready(Err(error::classify(&err, &self.user))),
+                Poll::Ready(Some(Err(err))) => return Poll::Ready(Err(error::classify_logged_in(&err, &self.user))),
                 Poll::Ready(Some(Ok(event))) => event,
             };
             match self.verifier.verify(event) {

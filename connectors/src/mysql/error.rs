@@ -20,6 +20,17 @@ pub(super) fn classify(err: &Error, user: &str) -> SourceError {
     }
 }
 
+/// An error on a connection that has logged in: access denied (1045) then means a privilege, not the password. MariaDB
+/// and older MySQL answer so to a dump.
+pub(super) fn classify_logged_in(err: &Error, user: &str) -> SourceError {
+    match err {
+        Error::Server(server) if server.code == 1045 => {
+            SourceError::Denied(format!("{} (error 1045). Run: {}", server.message, grant(user)))
+        }
+        other => classify(other, user),
+    }
+}
+
 /// The error with what caused it: TLS errors hide their reason one level down.
 fn with_causes(err: &dyn std::error::Error) -> String {
     let mut text = err.to_string();

@@ -159,6 +159,9 @@ fn header_bytes(event: &Event) -> [u8; HEADER] {
 #[derive(Default)]
 pub(super) struct Gather {
     bytes: BytesMut,
+    /// The last batch's size: the next one's is likely to be near. Batches live as long as the engine needs them, so a
+    /// megabyte for each heartbeat would be waste.
+    likely: usize,
     ends: Vec<u32>,
     checksummed: bool,
 }
@@ -189,7 +192,7 @@ impl Gather {
     pub(super) fn push(&mut self, raw: &Raw) {
         if self.is_empty() {
             self.checksummed = raw.checksummed;
-            self.bytes.reserve(BATCH_BYTES.max(raw.len()));
+            self.bytes.reserve(self.likely.clamp(4_096, BATCH_BYTES + (BATCH_BYTES >> 4)).max(raw.len()));
         }
         self.bytes.put_slice(&raw.header);
         self.bytes.put_slice(raw.body());
@@ -203,6 +206,7 @@ impl Gather {
     /// The batch so far; the next one starts empty.
     pub(super) fn take(&mut self) -> EventBatch {
         let bytes: Bytes = self.bytes.split().freeze();
+        self.likely = bytes.len();
         EventBatch { bytes, ends: std::mem::take(&mut self.ends), checksummed: self.checksummed }
     }
 }

@@ -137,7 +137,7 @@ impl MySqlSource {
     ) -> Result<T, SourceError> {
         match tokio::time::timeout(self.config.query_timeout, work).await {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(err)) => Err(error::classify(&err, &self.config.user)),
+            Ok(Err(err)) => Err(error::classify_logged_in(&err, &self.config.user)),
             Err(_) => Err(SourceError::Unavailable(format!(
                 "no answer to {what} within {} s",
                 self.config.query_timeout.as_secs()

@@ -68,7 +68,7 @@ impl<'a> Reader<'a> {
                 return Ok(false);
             }
             let start = raw.log_pos().wrapping_sub(raw.event_size());
-            if start != self.at.position as u32 || !(is_start(raw) || is_begin(raw)) {
+            if start != self.at.position as u32 || !is_start(raw) {
                 return Err(SourceError::NoEvent(format!("{} is not the start of a transaction", self.at)));
             }
         } else if is_start(raw) || matches!(raw.kind(), kind::ROTATE | kind::STOP | kind::FORMAT_DESCRIPTION) {
@@ -115,7 +115,7 @@ fn is_start(raw: &Raw) -> bool {
     matches!(raw.kind(), kind::GTID | kind::ANONYMOUS_GTID | kind::GTID_TAGGED | kind::MARIADB_GTID)
 }
 
-/// A QUERY event whose statement is BEGIN: the statement is the end of the body.
+/// A QUERY event whose statement is BEGIN (the statement is the end of the body): it commits nothing.
 fn is_begin(raw: &Raw) -> bool {
     raw.kind() == kind::QUERY && raw.body().ends_with(b"\0BEGIN")
 }

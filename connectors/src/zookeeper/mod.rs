@@ -123,6 +123,10 @@ impl ZooKeeperFactory {
         }
         let folder = self.folder();
         for path in [folder.clone(), format!("{folder}/{ELECTION}")] {
+            // Whoever may use the folder need not be allowed to create it.
+            if session.call(&path, session.client.check_stat(&path)).await?.is_some() {
+                continue;
+            }
             let creating = async {
                 match session.client.create(&path, b"", &folder_options).await {
                     Ok(_) | Err(zk::Error::NodeExists) => Ok(()),
