@@ -8,8 +8,8 @@
 //! | [`zookeeper`] | `Coordinator` | `zookeeper-client` |
 //!
 //! Architecture invariants: only this crate knows a client library, and no type of one appears in its public API, so
-//! that each can be left by rewriting its folder. Nothing here decides about delivery: calls have a deadline, errors are
-//! classified into the port's terms, and nothing is retried that the engine must decide about. librdkafka and the
+//! that each can be left by rewriting its folder. Nothing here decides about delivery: calls have a deadline, errors
+//! are classified into the port's terms, and nothing is retried that the engine must decide about. librdkafka and the
 //! ZooKeeper client start threads: neither the engine nor the models may ever depend on this crate.
 
 pub mod elasticsearch;

@@ -126,15 +126,19 @@ fn the_mapping_keeps_a_note() {
         es.put_meta(&name, &note).await.unwrap();
         assert_eq!(es.meta(&name).await.unwrap(), Some(note));
         let absent = es.get(&unique("absent"), "1", None).await.unwrap_err();
-        assert!(matches!(&absent, IndexError::Other { status: 404, reason }
-            if reason.contains("index_not_found_exception")), "{absent:?}");
+        assert!(
+            matches!(&absent, IndexError::Other { status: 404, reason }
+            if reason.contains("index_not_found_exception")),
+            "{absent:?}"
+        );
     });
 }
 
 #[test]
 fn what_is_not_elasticsearch_is_named_or_unavailable_in_time() {
     run(async {
-        let page = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 27\r\n\r\n<html>Welcome to us!</html>";
+        let page =
+            "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 27\r\n\r\n<html>Welcome to us!</html>";
         let html = index(&[format!("http://{}", answering(Some(page)).await)]);
         let results = [
             html.bulk(&[op("a", "1", 1, Some("{}"))]).await.map(drop),

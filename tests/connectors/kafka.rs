@@ -88,7 +88,8 @@ fn records_arrive_once_in_order_and_whole() {
         let headers: [(&str, &[u8]); 2] = [("towpath-epoch", b"1"), ("gtid", b"\x00\xff")];
         for tag in 0..10_000u64 {
             let value = format!("value {tag}");
-            let keyed = Record { key: Some(b"key"), headers: &headers, ..record((tag % 2) as u32, value.as_bytes(), tag) };
+            let keyed =
+                Record { key: Some(b"key"), headers: &headers, ..record((tag % 2) as u32, value.as_bytes(), tag) };
             producer.produce(&keyed).unwrap();
         }
         let deliveries = delivered(&mut producer, 10_000).await;
@@ -104,7 +105,10 @@ fn records_arrive_once_in_order_and_whole() {
         let (records, end) = log.read(&topic, 1, 4_990, 5_000, 4).await.unwrap();
         assert_eq!((values(&records), end), (vec!["value 9981", "value 9983", "value 9985", "value 9987"], 4_994));
         let first = &records[0];
-        assert_eq!((first.key.as_deref(), first.offset, first.timestamp_ms), (Some(&b"key"[..]), 4_990, 1_700_000_000_000));
+        assert_eq!(
+            (first.key.as_deref(), first.offset, first.timestamp_ms),
+            (Some(&b"key"[..]), 4_990, 1_700_000_000_000)
+        );
         assert_eq!((first.header("gtid"), first.headers.len()), (Some(&b"\x00\xff"[..]), 2));
         assert_eq!(log.read(&topic, 1, 5_000, 5_000, 4).await.unwrap(), (vec![], 5_000));
     });
@@ -195,7 +199,8 @@ fn sizes_and_queues_have_limits() {
         let mut producer = log.producer(&topic, ProducerMode::Idempotent, "").await.unwrap();
         let large = vec![b'x'; 2_000_000];
         assert!(matches!(producer.produce(&record(0, &large, 0)), Err(LogError::TooLarge(_))));
-        let full = (0..50).map(|tag| producer.produce(&record(0, b"v", tag))).filter(Result::is_err).collect::<Vec<_>>();
+        let full =
+            (0..50).map(|tag| producer.produce(&record(0, b"v", tag))).filter(Result::is_err).collect::<Vec<_>>();
         assert!(!full.is_empty() && full.iter().all(|err| matches!(err, Err(LogError::QueueFull))), "{full:?}");
         let taken = 50 - full.len();
         assert_eq!(delivered(&mut producer, taken).await.len(), taken);
@@ -320,7 +325,10 @@ fn partitions_change_hands_only_after_their_release() {
         second.start(partition, 1).await.unwrap();
         write(&log, &topic, partition, &["for the second"]).await;
         write(&log, &topic, 1 - partition, &["for the first"]).await;
-        assert_eq!(values(&soon("records", records(&mut first, &mut second)).await), ["for the first", "for the second"]);
+        assert_eq!(
+            values(&soon("records", records(&mut first, &mut second)).await),
+            ["for the first", "for the second"]
+        );
         first.close().await;
         second.close().await;
     });

@@ -120,8 +120,11 @@ fn events_are_the_bytes_of_the_binlog() {
         let stack = stack().await;
         for server in both(&stack) {
             let database = unique("bytes");
-            sql(server, &format!("CREATE DATABASE {database};\nCREATE TABLE {database}.t (id INT PRIMARY KEY, a TEXT);"))
-                .await;
+            sql(
+                server,
+                &format!("CREATE DATABASE {database};\nCREATE TABLE {database}.t (id INT PRIMARY KEY, a TEXT);"),
+            )
+            .await;
             let source = source(server);
             let before = source.identify().await.unwrap();
             sql(
@@ -209,7 +212,8 @@ fn a_compressed_payload_is_one_event() {
         let stack = stack().await;
         let server = stack.mysql().unwrap();
         let database = unique("packed");
-        sql(server, &format!("CREATE DATABASE {database};\nCREATE TABLE {database}.t (id INT PRIMARY KEY, a TEXT);")).await;
+        sql(server, &format!("CREATE DATABASE {database};\nCREATE TABLE {database}.t (id INT PRIMARY KEY, a TEXT);"))
+            .await;
         let source = source(server);
         let before = source.identify().await.unwrap();
         sql(
@@ -377,15 +381,14 @@ fn missing_rights_are_named() {
         for server in both(&stack) {
             let user = unique("poor");
             sql(server, &format!("CREATE USER '{user}'@'%' IDENTIFIED BY 'secret';")).await;
-            let as_user = |password: &str| SourceConfig {
-                user: user.clone(),
-                password: Secret::new(password),
-                ..config(server)
-            };
+            let as_user =
+                |password: &str| SourceConfig { user: user.clone(), password: Secret::new(password), ..config(server) };
             let wrong = MySqlSource::new(as_user("wrong")).unwrap().identify().await.unwrap_err();
             assert!(matches!(&wrong, SourceError::Denied(text) if text.contains("Access denied")), "{wrong:?}");
             let poor = MySqlSource::new(as_user("secret")).unwrap();
-            for err in [poor.identify().await.unwrap_err(), refusal(&poor, Position::File(FilePosition::new("x.1", 4))).await] {
+            for err in
+                [poor.identify().await.unwrap_err(), refusal(&poor, Position::File(FilePosition::new("x.1", 4))).await]
+            {
                 assert!(
                     matches!(&err, SourceError::Denied(text)
                         if text.contains("GRANT REPLICATION SLAVE") && text.contains(&user)),
@@ -424,7 +427,8 @@ fn accounts_log_in_with_and_without_tls() {
                     ),
                 )
                 .await;
-                let config = SourceConfig { user: user.clone(), password: Secret::new(password), tls, ..config(server) };
+                let config =
+                    SourceConfig { user: user.clone(), password: Secret::new(password), tls, ..config(server) };
                 let identity = MySqlSource::new(config).unwrap().identify().await;
                 assert!(identity.is_ok(), "{plugin}, {tls:?}: {identity:?}");
                 sql(server, &format!("DROP USER '{user}'@'%';")).await;
@@ -500,7 +504,8 @@ fn definitions_are_read_with_types_keys_and_collations() {
                      f FLOAT, g DOUBLE, h BIT(7), y YEAR, da DATE, ti TIME(1), dt DATETIME(3), ts TIMESTAMP(6) NULL,\n\
                      c CHAR(5) CHARACTER SET latin1, v VARCHAR(200) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,\n\
                      vb VARBINARY(16), te TEXT CHARACTER SET utf8mb4, mb MEDIUMBLOB,\n\
-                     e ENUM('a','it''s','unsigned') CHARACTER SET utf8mb4, s SET('x','y') CHARACTER SET utf8mb4, j JSON,\n\
+                     e ENUM('a','it''s','unsigned') CHARACTER SET utf8mb4,\n\
+                     s SET('x','y') CHARACTER SET utf8mb4, j JSON,\n\
                      tiny TINYINT(1), p POINT, PRIMARY KEY (a, b));\n\
                      CREATE TABLE {database}.other (id INT);\nCREATE VIEW {database}.w AS SELECT 1;"
                 ),

@@ -44,10 +44,7 @@ fn an_absent_root_is_named_with_the_line_to_type() {
         let root = format!("/{}/deep", unique("root"));
         let absent = ZooKeeperConfig { root: root.clone(), create_root: false, ..config(&stack, "orders") };
         let err = refused(absent.clone()).await;
-        assert!(
-            matches!(&err, CoordinatorError::NoPath(text) if text.contains(&format!("create {root}"))),
-            "{err:?}"
-        );
+        assert!(matches!(&err, CoordinatorError::NoPath(text) if text.contains(&format!("create {root}"))), "{err:?}");
         drop(session(&ZooKeeperConfig { create_root: true, ..absent.clone() }).await);
         drop(session(&absent).await);
     });
@@ -222,7 +219,8 @@ fn no_server_is_unknown_in_time() {
             let session_timeout = Duration::from_secs(1);
             let begun = std::time::Instant::now();
             let err =
-                refused(ZooKeeperConfig { servers: servers.clone(), session_timeout, ..config(&stack, "orders") }).await;
+                refused(ZooKeeperConfig { servers: servers.clone(), session_timeout, ..config(&stack, "orders") })
+                    .await;
             assert!(matches!(&err, CoordinatorError::Unknown(text) if text.contains(&servers)), "{err:?}");
             assert!(begun.elapsed() < Duration::from_secs(5));
         }

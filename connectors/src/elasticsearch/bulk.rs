@@ -1,7 +1,7 @@
 //! The bulk request's body and its answer.
 //!
-//! Body: two lines an operation (one for a delete), written once into one buffer. Answer: of each item only the status and
-//! the error's type and reason are kept. The order of items is the order of operations.
+//! Body: two lines an operation (one for a delete), written once into one buffer. Answer: of each item only the status
+//! and the error's type and reason are kept. The order of items is the order of operations.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Deserialize;

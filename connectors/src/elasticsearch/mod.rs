@@ -1,8 +1,8 @@
 //! Port `SearchIndex` on Elasticsearch 7.17 to 9.x and OpenSearch, by the `elasticsearch` crate's transport.
 //!
-//! Only the transport is used (connections, TLS, credentials); requests and answers are ours, because a bulk body is written
-//! once into one buffer and of its answer only status and error are read. Must not retry: the engine knows what a repeated
-//! write means.
+//! Only the transport is used (connections, TLS, credentials); requests and answers are ours, because a bulk body is
+//! written once into one buffer and of its answer only status and error are read. Must not retry: the engine knows
+//! what a repeated write means.
 
 mod answer;
 mod bulk;

@@ -142,8 +142,6 @@ pub(super) fn consumer(config: &KafkaConfig, group: &str) -> ClientConfig {
 pub(super) fn groupless(config: &KafkaConfig, committed: bool) -> ClientConfig {
     let mut client = common(config, &[("queued.max.messages.kbytes", "16384"), ("fetch.wait.max.ms", "20")]);
     client
-        // librdkafka assigns nothing to a client without a group's name. None is joined, and no coordinator asked.
-        .set("group.id", "towpath.reader")
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "error")
@@ -152,7 +150,7 @@ pub(super) fn groupless(config: &KafkaConfig, committed: bool) -> ClientConfig {
         .set("isolation.level", if committed { "read_committed" } else { "read_uncommitted" });
     if committed {
         // librdkafka assigns partitions only to clients that name a group; without a subscription none is joined.
-        client.set("group.id", "towpath-reader");
+        client.set("group.id", "towpath.reader");
     }
     client
 }

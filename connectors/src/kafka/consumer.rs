@@ -1,8 +1,8 @@
 //! A member of a consumer group: cooperative, and nothing is fetched, committed or given up behind the engine's back.
 //!
-//! librdkafka announces a rebalance and waits until the application answers with an (un)assign. Assignments are answered at
-//! once with *nothing*; a partition is assigned when the engine starts it at an offset, so no record is fetched before. A
-//! revocation is answered when the engine releases the partitions; until then the group waits.
+//! librdkafka announces a rebalance and waits until the application answers with an (un)assign. Assignments are
+//! answered at once with *nothing*; a partition is assigned when the engine starts it at an offset, so no record is
+//! fetched before. A revocation is answered when the engine releases the partitions; until then the group waits.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,8 +27,8 @@ use super::{KafkaConfig, blocking, config, error, log_line, reader};
 /// Records are handed up in portions of about this size.
 const PORTION_BYTES: usize = 1 << 20;
 const PORTION_RECORDS: usize = 5_000;
-/// The longest sleep between two looks at the library's queue. Its wake-ups make this a safety net only: a look that ends
-/// with a log line or a rebalance cannot be told from one that found nothing.
+/// The longest sleep between two looks at the library's queue. Its wake-ups make this a safety net only: a look that
+/// ends with a log line or a rebalance cannot be told from one that found nothing.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// A rebalance as the library announced it.
@@ -250,7 +250,9 @@ impl KafkaConsumer {
                 LogError::Unavailable(_) => None,
                 LogError::OutOfRange(text) => Some(LogError::OutOfRange(format!("{}: {text}", self.topic))),
                 // Said beside the rebalance that follows from it.
-                _ if error::code(err).is_some_and(|code| code == Code::PollExceeded || error::is_stale_member(code)) => {
+                _ if error::code(err)
+                    .is_some_and(|code| code == Code::PollExceeded || error::is_stale_member(code)) =>
+                {
                     None
                 }
                 // A damaged batch, for example: the library would go on behind it.
@@ -328,8 +330,8 @@ impl LogConsumer for KafkaConsumer {
             Err(err) if error::code(&err).is_some_and(error::is_stale_member) => Ok(false),
             Err(err) => Err(error::classify(&err)),
         });
-        // The library's call has no deadline of its own. If it is given up here its request may still arrive, before any
-        // later one of this member.
+        // The library's call has no deadline of its own. If it is given up here its request may still arrive, before
+        // any later one of this member.
         match tokio::time::timeout(self.config.request_timeout, committing).await {
             Ok(result) => result,
             Err(_) => Err(LogError::Unavailable("the group's coordinator does not answer to a commit".into())),

@@ -113,7 +113,8 @@ impl EventLog for KafkaLog {
     }
 }
 
-/// Runs a waiting call of librdkafka off the async threads. If the caller goes away the call still ends by its deadline.
+/// Runs a waiting call of librdkafka off the async threads. If the caller goes away the call still ends by its
+/// deadline.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
 ) -> Result<T, LogError> {
@@ -136,7 +137,8 @@ impl ClientContext for Logged {
     }
 }
 
-/// librdkafka repeats itself while brokers are away; what matters comes back as results, so its lines are for debugging.
+/// librdkafka repeats itself while brokers are away; what matters comes back as results, so its lines are for
+/// debugging.
 fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
     use RDKafkaLogLevel::{Alert, Critical, Debug, Emerg, Error, Info, Notice, Warning};
     match level {

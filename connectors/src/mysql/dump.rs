@@ -18,8 +18,8 @@ use towpath_engine::position::{FilePosition, Position};
 use super::events::{Gather, Raw, Verifier};
 use super::{MySqlSource, error, identify};
 
-/// A server stops a dump whose client does not read for so long (`net_write_timeout`, default 60 s). While Kafka is down
-/// we do not read: that is backpressure, not a dead client.
+/// A server stops a dump whose client does not read for so long (`net_write_timeout`, default 60 s). While Kafka is
+/// down we do not read: that is backpressure, not a dead client.
 const NET_WRITE_TIMEOUT_S: u32 = 86_400;
 
 /// Opens a connection and asks for the stream.
@@ -112,8 +112,8 @@ pub(super) async fn by_file(
 ) -> Result<mysql_async::BinlogStream, SourceError> {
     let mut request = BinlogStreamRequest::new(server_id).with_filename(at.file.as_bytes()).with_pos(at.position);
     if at.position > u64::from(u32::MAX) {
-        // The plain request holds 32 bits. MySQL's GTID request holds 64, and with a file name and an empty set it means
-        // the same; it needs gtid_mode=ON. MariaDB has no other.
+        // The plain request holds 32 bits. MySQL's GTID request holds 64, and with a file name and an empty set it
+        // means the same; it needs gtid_mode=ON. MariaDB has no other.
         if flavor == Flavor::MariaDb {
             return Err(SourceError::Refused(format!("MariaDB cannot be asked for a position beyond 4 GiB ({at})")));
         }
@@ -204,8 +204,8 @@ impl Dump {
         }
     }
 
-    /// The next event of the library. Its reader panics on an event whose size contradicts its packet: data from outside
-    /// must not end the process, so that is an error of this stream.
+    /// The next event of the library. Its reader panics on an event whose size contradicts its packet: data from
+    /// outside must not end the process, so that is an error of this stream.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
         let events = &mut self.events;
         match catch_unwind(AssertUnwindSafe(|| Pin::new(events).poll_next(cx))) {

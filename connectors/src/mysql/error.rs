@@ -1,7 +1,8 @@
 //! What a server's errors mean to the engine.
 //!
 //! Error 1236 stands for a dozen things and is told apart by its text only; the texts are those of MySQL 5.7 to 9.x
-//! (`sql/rpl_binlog_sender.cc`) and MariaDB 10.x (`sql/sql_repl.cc`). A text nobody knows is `Refused`, never retried blindly.
+//! (`sql/rpl_binlog_sender.cc`) and MariaDB 10.x (`sql/sql_repl.cc`). A text nobody knows is `Refused`, never retried
+//! blindly.
 
 use mysql_async::{Error, ServerError};
 use towpath_engine::ports::source::SourceError;

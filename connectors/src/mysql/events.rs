@@ -81,8 +81,8 @@ pub(super) struct Verifier {
 }
 
 impl Verifier {
-    /// Verifies the checksum. `None`: an event from within a compressed payload, which the library unpacks behind our back
-    /// although the payload itself has been handed up.
+    /// Verifies the checksum. `None`: an event from within a compressed payload, which the library unpacks behind our
+    /// back although the payload itself has been handed up.
     pub(super) fn verify(&mut self, event: Event) -> Result<Option<Raw>, SourceError> {
         let footer = event.footer();
         if !footer.get_checksum_enabled() {

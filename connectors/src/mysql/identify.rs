@@ -1,7 +1,7 @@
 //! Who a server is and how it is set.
 //!
-//! Variables are asked by `SHOW GLOBAL VARIABLES`, which leaves out what a server does not know instead of failing; GTID
-//! sets by `SELECT`, because `SHOW` cuts them at 1,024 characters.
+//! Variables are asked by `SHOW GLOBAL VARIABLES`, which leaves out what a server does not know instead of failing;
+//! GTID sets by `SELECT`, because `SHOW` cuts them at 1,024 characters.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +13,8 @@ use towpath_engine::position::FilePosition;
 
 use super::MySqlSource;
 
-const VARIABLES: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'server_uuid', 'server_id', 'log_bin', \
-    'binlog_format', 'binlog_row_image', 'binlog_row_metadata', 'gtid_mode', 'gtid_domain_id', 'read_only', \
+const VARIABLES: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'server_uuid', 'server_id', \
+    'log_bin', 'binlog_format', 'binlog_row_image', 'binlog_row_metadata', 'gtid_mode', 'gtid_domain_id', 'read_only', \
     'super_read_only')";
 
 /// Asks for everything the engine wants to know.

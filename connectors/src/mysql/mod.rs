@@ -1,8 +1,8 @@
 //! Port `BinlogSource` on MySQL 5.7 to 9.x and MariaDB, by `mysql_async`.
 //!
 //! The library authenticates, encrypts and frames; decoding of rows is the engine's. The library parses each event's
-//! header, format descriptions and table maps on its way; [`events`] puts the bytes together again and checks their CRC32.
-//! Every method opens its own connection: none is kept, so none can be half-open when it is needed.
+//! header, format descriptions and table maps on its way; [`events`] puts the bytes together again and checks their
+//! CRC32. Every method opens its own connection: none is kept, so none can be half-open when it is needed.
 
 mod connect;
 mod dump;

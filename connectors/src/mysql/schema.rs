@@ -1,7 +1,8 @@
 //! Table definitions from information_schema, bounded by positions before and after.
 //!
-//! information_schema shows only tables the user has a privilege on: a user without SELECT sees none. A column of a type that
-//! the engine has no name for leaves its table out, with a warning; the engine then stops with a cause that names the table.
+//! information_schema shows only tables the user has a privilege on: a user without SELECT sees none. A column of a
+//! type that the engine has no name for leaves its table out, with a warning; the engine then stops with a cause that
+//! names the table.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! Port `Coordinator` on ZooKeeper 3.5 and later, by `zookeeper-client`.
 //!
-//! A pipeline's folder is `ROOT/PIPELINE`: its nodes (`state`, `previous`) lie in it, candidates below `election`. Must not
-//! decide who leads or what a lost reply means: that is the engine's.
+//! A pipeline's folder is `ROOT/PIPELINE`: its nodes (`state`, `previous`) lie in it, candidates below `election`.
+//! Must not decide who leads or what a lost reply means: that is the engine's.
 
 mod error;
 mod names;
