@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use serde_json::Value;
@@ -102,7 +102,7 @@ async fn an_order_is_found_within_about_a_second_through_failover_and_restart() 
     let first = world.start("first").unwrap();
     first.wait_ready(PATIENCE).await.unwrap();
 
-    rows_become_documents(&mut world).await.unwrap();
+    rows_become_documents(&mut world).await.with_context(|| first.log_tail()).unwrap();
     admin_pages(&world, &first).await.unwrap();
 
     let second = world.start("second").unwrap();

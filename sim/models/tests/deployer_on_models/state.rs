@@ -12,6 +12,10 @@ use towpath_engine::state::{self, PositionOrder};
 /// A world whose deployer has carried some rows and ended in order.
 async fn used(fencing: Fencing) -> World {
     let mut world = World::new();
+    // An ensemble that has counted far: a fresh one starts below these terms.
+    for n in 0..300 {
+        world.zookeeper.create_path(&format!("/others/{n}"));
+    }
     let running = world.start(world.config(1, fencing));
     for id in 0..10 {
         world.insert(id);
@@ -61,6 +65,7 @@ async fn a_lost_state_stops_until_a_position_is_set_and_the_epoch_rises_above_al
     for fencing in BOTH {
         let mut world = used(fencing).await;
         let term = world.state().unwrap().leader.term;
+        assert!(term > 300);
         let kept = world.state().unwrap();
         world.zookeeper.replace_with_fresh();
         world.zookeeper.create_path("/towpath");
@@ -228,6 +233,42 @@ async fn the_ring_covers_the_horizon_and_its_marks_are_safe() {
         }
         running.drain().await;
     }
+}
+
+/// Ten records arrive, the first one's answer is lost: all ten are written again, one at a time, with a checkpoint after
+/// each. The first copies of those that are not carried yet lie below what is acknowledged.
+#[tokio::test(start_paused = true)]
+async fn marks_stay_behind_copies_of_what_is_not_carried() {
+    let mut world = World::new();
+    let mut config = world.config(1, Fencing::Versions);
+    config.partitions = 1;
+    config.checkpoint_interval = Duration::ZERO;
+    config.horizon = Duration::from_millis(60);
+    let running = world.start(config);
+    running.leads().await;
+    world.insert(0);
+    world.until_checkpointed().await;
+    world.kafka.hold_records(true);
+    for id in 1..=10 {
+        world.insert(id);
+    }
+    sleep(Duration::from_millis(50)).await;
+    world.kafka.fail_next(towpath_models::kafka::KafkaFault::DeliveryUnknown, 1);
+    world.kafka.configure(|config| config.queue_records = 1);
+    world.kafka.hold_records(false);
+    world.until_checkpointed().await;
+    let changes = world.changes();
+    assert_eq!(changes.len(), 21, "ten of eleven are there twice");
+    let state = world.state().unwrap();
+    let between = state.ring.entries().iter().filter(|entry| entry.offset < state.checkpoint.offset).count();
+    assert!(between > 5, "only {between} checkpoints lie between the copies");
+    for entry in state.ring.entries() {
+        for change in &changes {
+            let before = change.place < entry.low_water[0];
+            assert!(!before || change.offset < entry.offset, "{change:?} lies before the mark of {entry:?}");
+        }
+    }
+    running.drain().await;
 }
 
 #[tokio::test(start_paused = true)]
