@@ -66,7 +66,7 @@ const PACKAGES: &[&str] = &[
 const FAST: &[&str] = &["cli", "docs", "conformance"];
 const SERVICES: &[&str] =
     &["conformance", "connectors", "decode_real", "bad_input", "run_real", "lifecycle", "commands"];
-const SIM: &[&str] = &["deployer_on_models", "adapter_on_models", "embedded"];
+const SIM: &[&str] = &["deployer_on_models", "adapter", "embedded"];
 const SCENARIOS: &[&str] = &["ten_kills"];
 /// What the tests of a tier share, started once.
 const SERVICES_STACK: &[&str] = &["--mariadb", "--es", "hot"];
