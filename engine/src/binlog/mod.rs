@@ -5,6 +5,8 @@
 
 mod decimal;
 mod decoder;
+#[cfg(test)]
+mod decoder_tests;
 mod escape;
 mod event;
 mod gtid;

@@ -78,6 +78,8 @@ impl Payload {
     pub fn new(header: EventHeader, event: Bytes) -> Result<Self, Stop> {
         let head = parse_head(&event[HEADER_LEN..]).map_err(|bad| bad.in_event("a transaction payload", HEADER_LEN))?;
         let zstd = match head.compression {
+            // Without it, what is unpacked would have no bound.
+            ZSTD if head.expected == 0 => return Err(corrupt("zstd data without its uncompressed size")),
             ZSTD => Some(Zstd::new().map_err(|error| Stop::new(Cause::Internal, format!("zstd: {error}")))?),
             NONE => None,
             other => {
