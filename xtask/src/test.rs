@@ -199,7 +199,7 @@ fn on_stack(services: &[&str], names: &[&str]) -> Result<(bool, Counts)> {
 }
 
 fn targets(mut command: Command, names: &[&str]) -> Command {
-    packages(command.args(["test"]));
+    packages(command.args(["test", "--no-fail-fast"]));
     for name in names {
         command.args(["--test", name]);
     }
