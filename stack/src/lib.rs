@@ -17,6 +17,7 @@
 pub mod bench;
 mod builder;
 pub mod by_hand;
+pub mod demo;
 mod details;
 mod guard;
 pub mod harness;

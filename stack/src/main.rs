@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use towpath_stack::install::{self, Package};
-use towpath_stack::{Details, Stack, StackBuilder, bench, by_hand, paths};
+use towpath_stack::{Details, Stack, StackBuilder, bench, by_hand, demo, paths};
 
 /// Real MySQL, MariaDB, Kafka, ZooKeeper and Elasticsearch as local processes on 127.0.0.1.
 #[derive(Parser)]
@@ -59,6 +59,8 @@ enum Command {
         #[command(subcommand)]
         what: Bench,
     },
+    /// The demo on real services: what `cargo demo --stack` runs.
+    Demo(demo::Arguments),
     /// Print the end of a service's log.
     Logs {
         /// mysql, mysql-replica-1, mariadb, kafka-1, zookeeper-1, es-hot, …
@@ -167,6 +169,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
             tell(json, &serde_json::json!({ "stopped": stopped }), &text)
         }
         Command::Logs { service, lines, place } => logs(&service, lines, &place, json),
+        Command::Demo(arguments) => demo::run(&arguments, &towpath_binary()?, json).await,
         Command::Bench { what: Bench::Pipeline(arguments) } => {
             bench::pipeline::run(&arguments, &towpath_binary()?, json).await.map(|()| ExitCode::SUCCESS)
         }

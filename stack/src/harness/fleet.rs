@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -131,6 +132,16 @@ impl Fleet {
             }
         }
         Ok(())
+    }
+
+    /// Leaves all processes running, for people to look at: name, process id, address of the admin server.
+    pub fn leave(mut self) -> Vec<(String, u32, SocketAddr)> {
+        let left = std::mem::take(&mut self.running).into_iter();
+        left.map(|(name, (_, process))| {
+            let (pid, admin) = process.leave();
+            (name, pid, admin)
+        })
+        .collect()
     }
 
     /// The ends of all logs, for a failure's message.

@@ -117,6 +117,14 @@ impl Towpath {
         Ok(())
     }
 
+    /// Lets the process outlive this one; returns its id and its admin server's address.
+    pub fn leave(self) -> (u32, SocketAddr) {
+        let left = (self.child.id(), self.admin);
+        // Dropping would end it; what is not given back is a handle and a path.
+        std::mem::forget(self);
+        left
+    }
+
     /// SIGTERM, and waits for the orderly end.
     pub async fn stop(mut self, patience: Duration) -> Result<ExitStatus> {
         kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM)?;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use towpath_scenarios::workload::{Transaction, Workload};
 
 use super::orders::Orders;
@@ -22,6 +23,9 @@ pub struct Writer {
     progress: Arc<Progress>,
     gate: watch::Sender<u64>,
 }
+
+/// Told of each transaction after its commit, with the moment at which the commit was asked for.
+pub type Observer = Arc<dyn Fn(&Transaction, Instant) + Send + Sync>;
 
 /// What has been written so far.
 #[derive(Debug, Default)]
@@ -46,10 +50,21 @@ impl Writer {
     /// Starts writing to `database` of the server at `url`: at most `gate` transactions until [`Writer::open`] allows
     /// more.
     pub async fn start(url: &str, database: &str, workload: Workload, gate: u64) -> Result<Self> {
+        Self::start_observed(url, database, workload, gate, Arc::new(|_, _| {})).await
+    }
+
+    /// The same, with somebody who is told of each commit.
+    pub async fn start_observed(
+        url: &str,
+        database: &str,
+        workload: Workload,
+        gate: u64,
+        observer: Observer,
+    ) -> Result<Self> {
         let orders = Orders::connect(url, database).await?;
         let progress = Arc::new(Progress::default());
         let (gate, seen) = watch::channel(gate);
-        let task = tokio::spawn(write(orders, workload, seen, Arc::clone(&progress)));
+        let task = tokio::spawn(write(orders, workload, seen, Arc::clone(&progress), observer));
         Ok(Self { task, progress, gate })
     }
 
@@ -75,25 +90,33 @@ async fn write(
     workload: Workload,
     mut gate: watch::Receiver<u64>,
     progress: Arc<Progress>,
+    observer: Observer,
 ) -> Result<()> {
     let mut batch: Vec<Transaction> = Vec::with_capacity(BATCH);
     for (number, transaction) in workload.enumerate() {
         batch.push(transaction);
         let closed = *gate.borrow() <= number as u64 + 1;
         if batch.len() == BATCH || closed {
-            flush(&mut orders, &mut batch, &progress).await?;
+            flush(&mut orders, &mut batch, &progress, &observer).await?;
             gate.wait_for(|&open| open > number as u64 + 1).await.context("the gate is gone")?;
         }
     }
-    flush(&mut orders, &mut batch, &progress).await?;
+    flush(&mut orders, &mut batch, &progress, &observer).await?;
     orders.close().await
 }
 
-async fn flush(orders: &mut Orders, batch: &mut Vec<Transaction>, progress: &Progress) -> Result<()> {
+async fn flush(
+    orders: &mut Orders,
+    batch: &mut Vec<Transaction>,
+    progress: &Progress,
+    observer: &Observer,
+) -> Result<()> {
     if batch.is_empty() {
         return Ok(());
     }
+    let asked = Instant::now();
     orders.write(batch).await?;
+    batch.iter().for_each(|transaction| observer(transaction, asked));
     let changes: usize = batch.iter().map(|transaction| transaction.ops.len()).sum();
     progress.transactions.fetch_add(batch.len() as u64, Ordering::Relaxed);
     progress.changes.fetch_add(changes as u64, Ordering::Relaxed);
