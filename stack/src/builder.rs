@@ -173,7 +173,8 @@ impl StackBuilder {
     /// Ends the left-overs of crashed owners, installs what is missing, starts everything and waits until it is ready.
     ///
     /// # Errors
-    /// When something cannot be installed or started; the error quotes the failing service's log, and what was started is
+    /// When something cannot be installed or started; the error quotes the failing service's log, and what was started
+    /// is
     /// ended.
     pub async fn start(self) -> Result<Stack> {
         let packages = self.packages()?;

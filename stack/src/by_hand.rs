@@ -12,7 +12,8 @@ use std::path::Path;
 /// The example's database, tables and user.
 const EXAMPLE: &str = include_str!("../../examples/orders.sql");
 
-/// Starts `builder`'s services in `folder`, on the fixed ports or, beside another stack, on free ones. When they all run
+/// Starts `builder`'s services in `folder`, on the fixed ports or, beside another stack, on free ones. When they all
+/// run
 /// already, this is that stack.
 ///
 /// # Errors
@@ -77,7 +78,8 @@ pub async fn load_example(stack: &Stack) -> Result<()> {
     run_script(server, EXAMPLE).await.context("examples/orders.sql could not be loaded")
 }
 
-/// Runs a script as root: statements end with a semicolon at the end of a line; lines that begin with `--` are comments.
+/// Runs a script as root: statements end with a semicolon at the end of a line; lines that begin with `--` are
+/// comments.
 ///
 /// # Errors
 /// Of the first statement that fails, with its text.

@@ -1,6 +1,8 @@
-//! Ends a test's services when their owner has gone without doing so: interrupted, killed, or holding its stack in a static.
+//! Ends a test's services when their owner has gone without doing so: interrupted, killed, or holding its stack in a
+//! static.
 //!
-//! The guard is a shell that waits on a pipe whose other end only the owner has. It finds the services by the marker in their
+//! The guard is a shell that waits on a pipe whose other end only the owner has. It finds the services by the marker in
+//! their
 //! environment. Should the guard be killed too, the next start ends what is left (`leftovers`).
 
 use crate::leftovers::GUARD;

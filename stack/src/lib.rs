@@ -1,4 +1,5 @@
-//! Real MySQL, MariaDB, Kafka, ZooKeeper and Elasticsearch as local processes, for people (`cargo stack`) and for tests.
+//! Real MySQL, MariaDB, Kafka, ZooKeeper and Elasticsearch as local processes, for people (`cargo stack`) and for
+//! tests.
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
@@ -11,7 +12,8 @@
 //! # }
 //! ```
 //!
-//! Everything listens on 127.0.0.1 only. What this crate starts it ends by recorded process identity, never by name. It knows
+//! Everything listens on 127.0.0.1 only. What this crate starts it ends by recorded process identity, never by name. It
+//! knows
 //! nothing of the pipeline.
 
 pub mod bench;

@@ -1,6 +1,7 @@
 //! `cargo stack`: the real services by hand. Commands and their output; the work is the library's.
 //!
-//! Exit status: 0 done (for `status`: everything runs and answers; for `run`: the command's own), 1 failed, 2 wrong usage.
+//! Exit status: 0 done (for `status`: everything runs and answers; for `run`: the command's own), 1 failed, 2 wrong
+//! usage.
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
@@ -214,7 +215,8 @@ fn builder(services: &Services) -> StackBuilder {
     }
 }
 
-/// The stack is this process's own: it ends when the command ends, when we are told to, and, after a SIGKILL, at the next
+/// The stack is this process's own: it ends when the command ends, when we are told to, and, after a SIGKILL, at the
+/// next
 /// start of any stack.
 async fn run_command(services: &Services, command: &[String]) -> Result<ExitCode> {
     let [program, arguments @ ..] = command else { anyhow::bail!("no command was given after `--`") };

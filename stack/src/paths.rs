@@ -44,7 +44,8 @@ fn xdg(variable: &str, below_home: &str) -> Result<PathBuf> {
     Ok(PathBuf::from(home).join(below_home))
 }
 
-/// Whether a user who owns nothing here can reach what lies in `path`: every existing folder on the way to it lets others
+/// Whether a user who owns nothing here can reach what lies in `path`: every existing folder on the way to it lets
+/// others
 /// pass. Elasticsearch started by root runs as such a user.
 #[must_use]
 pub fn open_to_others(path: &Path) -> bool {

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 /// The ports of a service by their use: `main`, `controller`, `peer`, …
 pub type Ports = BTreeMap<String, u16>;
 
-/// Ports of `cargo stack up`. All lie below 32768, where Linux begins to give ports to outgoing connections, so that none
+/// Ports of `cargo stack up`. All lie below 32768, where Linux begins to give ports to outgoing connections, so that
+/// none
 /// is taken by chance. `examples/orders.toml` names them.
 pub mod fixed {
     /// MySQL; replica N has this port plus N.

@@ -80,7 +80,8 @@ async fn ask_elasticsearch(port: u16) -> Result<()> {
 /// DescribeCluster, version 0 (Kafka protocol guide, API key 60): its answer lists the brokers that are not fenced.
 async fn ask_kafka(port: u16, brokers: usize) -> Result<()> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-    // Header v2: api key, api version, correlation id, client id "probe", no tags. Body: no authorized operations, no tags.
+    // Header v2: api key, api version, correlation id, client id "probe", no tags. Body: no authorized operations, no
+    // tags.
     let mut request = vec![0, 60, 0, 0, 0, 0, 0, 1, 0, 5];
     request.extend_from_slice(b"probe");
     request.extend_from_slice(&[0, 0, 0]);

@@ -1,7 +1,8 @@
 //! Processes by identity: a pid alone may have been given to another program since; a pid with its start time and the
 //! machine's boot cannot.
 //!
-//! Each service is a process group of its own, led by the process that was started. Every member inherits a marker in its
+//! Each service is a process group of its own, led by the process that was started. Every member inherits a marker in
+//! its
 //! environment, so that members are still known as ours when the leader has died.
 
 use anyhow::{Context, Result};

@@ -1,7 +1,8 @@
 //! Conformance: one list of behaviours, shown by the models and by the real services with the same bodies.
 //!
 //! `behaviours.toml` is the list; the bodies use only the engine's ports and the small labs beside them. A deviation
-//! fails the run, and then the model is corrected. The test of the models belongs to tier `fast`, the whole to `services`.
+//! fails the run, and then the model is corrected. The test of the models belongs to tier `fast`, the whole to
+//! `services`.
 
 mod elasticsearch;
 mod http;

@@ -88,7 +88,9 @@ async fn events_until(stream: &mut dyn BinlogStream, end: &FilePosition) -> Resu
         for event in batch.events() {
             out.push(event.to_vec());
             if kind(event) == ROTATE {
+                // Its own position is one of the file before.
                 file = String::from_utf8_lossy(&event[27..]).into_owned();
+                continue;
             }
             if file == end.file && u64::from(position(event)) >= end.position {
                 return Ok(out);

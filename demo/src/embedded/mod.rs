@@ -1,6 +1,7 @@
 //! The whole pipeline in this process: the production engine between the models of the four services.
 //!
-//! Two parts: a backlog, written as fast as it goes, which shows how many rows a second the pipeline carries; then a day
+//! Two parts: a backlog, written as fast as it goes, which shows how many rows a second the pipeline carries; then a
+//! day
 //! at the shop, at a pace that leaves it idle in between, which shows how fresh the search is.
 
 mod cluster;

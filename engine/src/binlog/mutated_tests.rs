@@ -70,7 +70,10 @@ proptest! {
     #[test]
     fn mutated_streams_end_without_a_panic(
         full: bool,
-        mutations in proptest::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>()), 1..60),
+        mutations in proptest::collection::vec(
+            (any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>()),
+            1..60,
+        ),
     ) {
         let file = if full { FULL } else { MINIMAL };
         let mut stream: Vec<Vec<u8>> = events(file).into_iter().map(<[u8]>::to_vec).collect();

@@ -89,7 +89,8 @@ pub struct DeployerConfig {
     pub record: RecordMode,
     /// Canal's renderings also where they are known to be wrong (design §5).
     pub canal_quirks: bool,
-    /// A record larger than this (key, value and headers, bytes) is split by rows; a single larger row is a dead letter.
+    /// A record larger than this (key, value and headers, bytes) is split by rows; a single larger row is a dead
+    /// letter.
     pub max_record_bytes: usize,
     /// The topic that takes a description of each row that no record can hold.
     pub dead_letter: String,
@@ -170,7 +171,10 @@ impl DeployerConfig {
         } else if self.server_id == 0 {
             "`server_id` must not be 0: a replica with id 0 is refused by the source".to_owned()
         } else if self.read_deadline < self.heartbeat * 2 {
-            format!("`read_deadline` ({:?}) must be at least twice `heartbeat` ({:?})", self.read_deadline, self.heartbeat)
+            format!(
+                "`read_deadline` ({:?}) must be at least twice `heartbeat` ({:?})",
+                self.read_deadline, self.heartbeat
+            )
         } else if self.budget_bytes < 1 << 20 {
             format!("`budget` ({} bytes) must be at least 1 MiB", self.budget_bytes)
         } else if self.backoff.0.is_zero() || self.backoff.1 < self.backoff.0 {

@@ -1,4 +1,5 @@
-//! Counts a stream: each event's offset by scheme 1, its place in the files, where transactions begin and end, and their
+//! Counts a stream: each event's offset by scheme 1, its place in the files, where transactions begin and end, and
+//! their
 //! witnesses. Pure.
 //!
 //! Must not look at rows.
@@ -169,7 +170,10 @@ impl Counter {
         if header.counts() && self.open.is_some() {
             self.offset += raw.len() as u64;
             if self.offset > MAX_OFFSET {
-                return Err(Stop::new(Cause::EpochSpace, "the epoch's offsets are used up (281 TB): set the position anew"));
+                return Err(Stop::new(
+                    Cause::EpochSpace,
+                    "the epoch's offsets are used up (281 TB): set the position anew",
+                ));
             }
             if let Some(open) = &mut self.open {
                 open.length += raw.len() as u64;
@@ -253,7 +257,10 @@ impl Counter {
             _ => return Ok(false),
         };
         if self.open.is_some() {
-            return Err(Stop::new(Cause::Corrupt, format!("a transaction begins within another at {}", self.describe())));
+            return Err(Stop::new(
+                Cause::Corrupt,
+                format!("a transaction begins within another at {}", self.describe()),
+            ));
         }
         self.open = Some(Open {
             id,
@@ -331,7 +338,6 @@ impl Counter {
         format!("{}:{}", self.file, self.position)
     }
 }
-
 
 #[cfg(test)]
 #[path = "count_tests.rs"]

@@ -240,10 +240,9 @@ impl Encoder {
                 self.meters.tables_dropped.add(1);
                 Ok(())
             }
-            Effect::Definition(table) if !self.context.names_in_binlog => stop(
-                Cause::SchemaChanged,
-                format!("a statement changed {table}, and the binlog does not name columns"),
-            ),
+            Effect::Definition(table) if !self.context.names_in_binlog => {
+                stop(Cause::SchemaChanged, format!("a statement changed {table}, and the binlog does not name columns"))
+            }
             Effect::Definition(table) => {
                 tracing::info!(table, sql, "a captured table's definition changes");
                 Ok(())

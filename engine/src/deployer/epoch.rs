@@ -78,7 +78,8 @@ pub fn plan(
         let reason = format!("offsets were counted by scheme {}, now by {SCHEME}", state.epoch.scheme);
         return rise(state, tail, elsewhere, None, reason);
     }
-    if state.topic != config.topic || (state.topic_id != topic.id && !state.topic_id.is_empty() && !topic.id.is_empty()) {
+    if state.topic != config.topic || (state.topic_id != topic.id && !state.topic_id.is_empty() && !topic.id.is_empty())
+    {
         return Err(Stop::new(
             Cause::LogTruncated,
             format!(
@@ -165,7 +166,10 @@ pub fn anchor(start: &Start, server: &ServerIdentity) -> Result<(Position, Optio
                 ));
             }
             if order(at) > order(&server.end) {
-                return Err(Stop::new(Cause::Config, format!("position {at} is beyond {}, the source's end", server.end)));
+                return Err(Stop::new(
+                    Cause::Config,
+                    format!("position {at} is beyond {}, the source's end", server.end),
+                ));
             }
             Ok((Position::File(at.clone()), Some(at.clone())))
         }
@@ -210,7 +214,10 @@ pub fn same_server(state: &PipelineState, carried: &Position, server: &ServerIde
             }
             let lost = server.gtid_purged.subtract(set);
             if !lost.is_empty() {
-                return Err(Stop::new(Cause::Purged, format!("the source has purged {lost}, which was not carried yet")));
+                return Err(Stop::new(
+                    Cause::Purged,
+                    format!("the source has purged {lost}, which was not carried yet"),
+                ));
             }
             Ok(())
         }
@@ -292,7 +299,6 @@ pub fn digest(batch: &EventBatch, limit: u64) -> Result<(u64, u32), Stop> {
     }
     Ok((length, hasher.finalize()))
 }
-
 
 #[cfg(test)]
 #[path = "epoch_tests.rs"]

@@ -2,9 +2,7 @@
 
 use super::super::settings::tests::{config, server};
 use super::*;
-use crate::state::{
-    Anchor, Checkpoint, EpochRecord, LeaderMark, PositionOrder, Ring, RingEntry,
-};
+use crate::state::{Anchor, Checkpoint, EpochRecord, LeaderMark, PositionOrder, Ring, RingEntry};
 use std::time::Duration;
 
 const UUID: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";

@@ -132,7 +132,8 @@ impl Leader {
         Ok(())
     }
 
-    /// The state with a checkpoint at what is carried, and the store to write it with. `acknowledged`: per partition the
+    /// The state with a checkpoint at what is carried, and the store to write it with. `acknowledged`: per partition
+    /// the
     /// place after the last record of what is carried.
     pub fn begin_checkpoint(&mut self, acknowledged: &[i64]) -> Option<(Store, PipelineState)> {
         let last = self.carried.last.as_ref()?;

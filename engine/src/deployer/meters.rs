@@ -65,7 +65,10 @@ impl Meters {
             records: counter("towpath_records_total", "Records produced to Kafka"),
             record_bytes: counter("towpath_record_bytes_total", "Bytes of record values produced to Kafka"),
             binlog_bytes: counter("towpath_received_binlog_bytes_total", "Bytes of binlog events received"),
-            checkpoint_age_ms: gauge("towpath_checkpoint_age_ms", "Milliseconds since the last checkpoint, while something waits to be written to it"),
+            checkpoint_age_ms: gauge(
+                "towpath_checkpoint_age_ms",
+                "Milliseconds since the last checkpoint, while something waits to be written to it",
+            ),
             checkpoints: counter("towpath_checkpoints_total", "Checkpoints written to ZooKeeper"),
             commits: counter("towpath_commits_total", "Kafka transactions committed"),
             rewinds: counter("towpath_rewinds_total", "Rewinds to the last acknowledged transaction"),

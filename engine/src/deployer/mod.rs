@@ -88,7 +88,8 @@ impl DeployerHandle {
         self.status.clone()
     }
 
-    /// Asks for an orderly end: stop reading, flush, commit, last checkpoint, give the lead away. [`Deployer::run`] then
+    /// Asks for an orderly end: stop reading, flush, commit, last checkpoint, give the lead away. [`Deployer::run`]
+    /// then
     /// returns `Ok`.
     pub fn drain(&self) {
         self.drain.send_replace(true);
@@ -104,7 +105,8 @@ impl Deployer {
         (Self { config, ports, env, registry, status, drain }, handle)
     }
 
-    /// Runs until drained (`Ok`) or until a named cause stops the pipeline. Services that are unavailable are retried for
+    /// Runs until drained (`Ok`) or until a named cause stops the pipeline. Services that are unavailable are retried
+    /// for
     /// ever; a lost lead is joined again.
     pub async fn run(self) -> Result<(), Stop> {
         let Self { config, ports, env, registry, status, drain } = self;

@@ -34,6 +34,8 @@ struct Chunk {
     buffer: RecordBuffer,
     marks: VecDeque<Mark>,
     next: usize,
+    /// Records below this index have a mark: only then may another chunk begin.
+    marked: usize,
 }
 
 /// The queue between decoding and producing.
@@ -48,10 +50,11 @@ pub struct Outbox {
 impl Outbox {
     /// Where the next event's records are to be written. Follow with [`Outbox::wrote`].
     pub fn buffer(&mut self) -> &mut RecordBuffer {
-        if self.chunks.back().is_none_or(|chunk| chunk.buffer.bytes() >= CHUNK_BYTES) {
+        let full = |chunk: &Chunk| chunk.buffer.bytes() >= CHUNK_BYTES && chunk.marked == chunk.buffer.len();
+        if self.chunks.back().is_none_or(full) {
             self.closed += self.chunks.back().map_or(0, |chunk| chunk.buffer.bytes());
             let buffer = self.spare.pop().unwrap_or_default();
-            self.chunks.push_back(Chunk { buffer, marks: VecDeque::new(), next: 0 });
+            self.chunks.push_back(Chunk { buffer, ..Chunk::default() });
         }
         // Pushed above if there was none.
         let last = self.chunks.len() - 1;
@@ -62,6 +65,7 @@ impl Outbox {
     pub fn wrote(&mut self, witness: Arc<str>) {
         if let Some(chunk) = self.chunks.back_mut() {
             let upto = chunk.buffer.len();
+            chunk.marked = upto;
             chunk.marks.push_back(Mark::Records(upto, witness));
         }
     }
@@ -139,8 +143,8 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::{ControlContext, ControlKind, write_control};
     use crate::deployer::count::TransactionId;
+    use crate::format::{ControlContext, ControlKind, write_control};
 
     fn end(offset: u64) -> TransactionEnd {
         TransactionEnd {

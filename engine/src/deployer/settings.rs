@@ -50,10 +50,9 @@ pub fn findings(server: &ServerIdentity, config: &DeployerConfig) -> Vec<Stop> {
 /// not printed.
 fn missing_privileges(server: &ServerIdentity) -> Vec<&'static str> {
     let needed: &[(&'static str, &[&str])] = match server.flavor {
-        Flavor::MySql => &[
-            ("REPLICATION SLAVE", &["REPLICATION SLAVE"]),
-            ("REPLICATION CLIENT", &["REPLICATION CLIENT", "SUPER"]),
-        ],
+        Flavor::MySql => {
+            &[("REPLICATION SLAVE", &["REPLICATION SLAVE"]), ("REPLICATION CLIENT", &["REPLICATION CLIENT", "SUPER"])]
+        }
         Flavor::MariaDb => &[
             ("REPLICATION SLAVE", &["REPLICATION SLAVE"]),
             ("BINLOG MONITOR", &["BINLOG MONITOR", "REPLICATION CLIENT", "SUPER"]),
@@ -183,14 +182,17 @@ pub(super) mod tests {
 
     #[test]
     fn all_privileges_and_roles_are_enough() {
-        for grant in ["GRANT ALL PRIVILEGES ON *.* TO `root`@`localhost` WITH GRANT OPTION", "GRANT `reader`@`%` TO `c`@`%`"] {
+        for grant in
+            ["GRANT ALL PRIVILEGES ON *.* TO `root`@`localhost` WITH GRANT OPTION", "GRANT `reader`@`%` TO `c`@`%`"]
+        {
             let mut server = server();
             server.grants = vec![grant.into()];
             assert_eq!(findings(&server, &config()), []);
         }
         let mut maria = server();
         maria.flavor = Flavor::MariaDb;
-        maria.grants = vec!["GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO `c`@`%` IDENTIFIED BY PASSWORD '*'".into()];
+        maria.grants =
+            vec!["GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO `c`@`%` IDENTIFIED BY PASSWORD '*'".into()];
         assert_eq!(findings(&maria, &config()), []);
     }
 

@@ -1,6 +1,7 @@
 //! What a logged statement does to captured tables: enough to stop rather than lose, not a parser.
 //!
-//! Errs on the side of naming a table: a statement that mentions a captured table's name counts as touching it. Must not
+//! Errs on the side of naming a table: a statement that mentions a captured table's name counts as touching it. Must
+//! not
 //! follow definitions.
 
 use super::config::TableFilter;
@@ -95,16 +96,64 @@ fn touched(tokens: &[Token], database: &str, filter: &TableFilter) -> Option<Str
 /// Words that stand in the statements looked at and are reserved, so that they name a table only when quoted.
 fn is_keyword(token: &Token) -> bool {
     const WORDS: &[&str] = &[
-        "ADD", "ALTER", "AND", "AS", "BY", "CASCADE", "CHANGE", "CHARACTER", "COLLATE", "COLUMN", "CONSTRAINT", "CREATE",
-        "DATABASE", "DEFAULT", "DELETE", "DROP", "EXISTS", "FOREIGN", "FROM", "FOR", "IF", "IN", "INDEX", "INSERT", "INT",
-        "INTO", "IGNORE", "KEY", "LIKE", "LIMIT", "NOT", "NULL", "ON", "OR", "ORDER", "PRIMARY", "REFERENCES", "RENAME",
-        "REPLACE", "RESTRICT", "SELECT", "SET", "TABLE", "TO", "UNIQUE", "UNSIGNED", "UPDATE", "USING", "VALUES",
-        "VARCHAR", "WHERE", "WITH",
+        "ADD",
+        "ALTER",
+        "AND",
+        "AS",
+        "BY",
+        "CASCADE",
+        "CHANGE",
+        "CHARACTER",
+        "COLLATE",
+        "COLUMN",
+        "CONSTRAINT",
+        "CREATE",
+        "DATABASE",
+        "DEFAULT",
+        "DELETE",
+        "DROP",
+        "EXISTS",
+        "FOREIGN",
+        "FROM",
+        "FOR",
+        "IF",
+        "IN",
+        "INDEX",
+        "INSERT",
+        "INT",
+        "INTO",
+        "IGNORE",
+        "KEY",
+        "LIKE",
+        "LIMIT",
+        "NOT",
+        "NULL",
+        "ON",
+        "OR",
+        "ORDER",
+        "PRIMARY",
+        "REFERENCES",
+        "RENAME",
+        "REPLACE",
+        "RESTRICT",
+        "SELECT",
+        "SET",
+        "TABLE",
+        "TO",
+        "UNIQUE",
+        "UNSIGNED",
+        "UPDATE",
+        "USING",
+        "VALUES",
+        "VARCHAR",
+        "WHERE",
+        "WITH",
     ];
     matches!(token, Token::Word(word) if WORDS.iter().any(|keyword| word.eq_ignore_ascii_case(keyword)))
 }
 
-/// Names, dots and the rest; comments and strings are passed over. What stands in `/*! … */` is executed, so it is read.
+/// Names, dots and the rest; comments and strings are passed over. What stands in `/*! … */` is executed, so it is
+/// read.
 fn tokens(sql: &str) -> Vec<Token> {
     let bytes = sql.as_bytes();
     let mut out = Vec::new();
@@ -139,7 +188,8 @@ fn tokens(sql: &str) -> Vec<Token> {
             }
             byte if byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80 => {
                 let start = at;
-                while bytes.get(at).is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$') || *b >= 0x80) {
+                while bytes.get(at).is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$') || *b >= 0x80)
+                {
                     at += 1;
                 }
                 out.push(Token::Word(text(start, at)));

@@ -57,11 +57,8 @@ impl Store {
         let bytes = state::encode(state).map_err(StoreError::Stop)?;
         self.settle().await?;
         let old = self.current.as_ref().map(|(bytes, version)| (bytes.clone(), *version));
-        let mut nodes = vec![NodeWrite {
-            node: state::NODE,
-            data: &bytes,
-            expected: old.as_ref().map(|(_, version)| *version),
-        }];
+        let mut nodes =
+            vec![NodeWrite { node: state::NODE, data: &bytes, expected: old.as_ref().map(|(_, version)| *version) }];
         if let Some((before, _)) = &old {
             nodes.push(NodeWrite { node: state::PREVIOUS, data: before, expected: self.previous });
         }
@@ -103,7 +100,9 @@ fn store_error(error: CoordinatorError) -> StoreError {
     let text = error.to_string();
     match error {
         CoordinatorError::Unknown(_) => StoreError::Retry(text),
-        CoordinatorError::Expired | CoordinatorError::NotCandidate | CoordinatorError::Conflict => StoreError::Lost(text),
+        CoordinatorError::Expired | CoordinatorError::NotCandidate | CoordinatorError::Conflict => {
+            StoreError::Lost(text)
+        }
         CoordinatorError::NoPath(_) | CoordinatorError::Denied(_) => {
             StoreError::Stop(Stop::new(Cause::CoordinatorUnavailable, text))
         }

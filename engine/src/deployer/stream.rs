@@ -209,7 +209,9 @@ impl<'l> Stream<'l> {
     }
 
     fn in_flight(&self) -> usize {
-        self.outbox.bytes() + self.window.outstanding_bytes() + self.window.len() * std::mem::size_of::<TransactionEnd>()
+        self.outbox.bytes()
+            + self.window.outstanding_bytes()
+            + self.window.len() * std::mem::size_of::<TransactionEnd>()
     }
 
     fn over_budget(&mut self) -> bool {
@@ -309,8 +311,8 @@ impl<'l> Stream<'l> {
     /// Writes the checkpoint if what is carried has moved and the interval has passed.
     fn start_checkpoint(&mut self) {
         let last = self.ending.is_some() && self.commit.is_none() && self.open.is_none();
-        let due = last && self.window.outstanding() == 0 && self.outbox.is_empty()
-            || Instant::now() >= self.next_checkpoint;
+        let due =
+            last && self.window.outstanding() == 0 && self.outbox.is_empty() || Instant::now() >= self.next_checkpoint;
         if !due || self.checkpointing.is_some() || !self.leader.unsaved {
             return;
         }
@@ -346,11 +348,15 @@ impl<'l> Stream<'l> {
             biased;
             () = self.leader.session.changed() => Event::Session,
             () = self.course.drained(), if !draining => Event::Drain,
-            (producer, result) = when(self.commit.as_mut().map(|(commit, _)| commit)) => Event::Committed(producer, result),
+            (producer, result) = when(self.commit.as_mut().map(|(commit, _)| commit)) => {
+                        Event::Committed(producer, result)
+                    }
             (store, state, result) = when(self.checkpointing.as_mut()) => {
                 Event::Checkpointed(Box::new((store, state)), result)
             }
-            result = deliveries(self.producer.as_mut(), &mut self.deliveries), if delivering => Event::Delivered(result),
+            result = deliveries(self.producer.as_mut(), &mut self.deliveries), if delivering => {
+                        Event::Delivered(result)
+                    }
             result = batch(self.source.as_mut()), if reading => Event::Batch(result),
             () = sleep_until(wake) => Event::Timer,
         }
@@ -409,12 +415,17 @@ impl<'l> Stream<'l> {
     }
 
     /// Every record of the log's transaction is delivered and committed, or its outcome is unknown.
-    async fn committed(&mut self, producer: Box<dyn LogProducer>, result: Result<(), LogError>) -> Result<(), StreamEnd> {
+    async fn committed(
+        &mut self,
+        producer: Box<dyn LogProducer>,
+        result: Result<(), LogError>,
+    ) -> Result<(), StreamEnd> {
         let mark = self.commit.take().map_or(0, |(_, mark)| mark);
         let producer = self.producer.insert(producer);
         result?;
         while self.window.outstanding() > 0 {
-            let known = tokio::time::timeout(self.course.config.read_deadline, producer.deliveries(&mut self.deliveries));
+            let known =
+                tokio::time::timeout(self.course.config.read_deadline, producer.deliveries(&mut self.deliveries));
             match known.await {
                 Ok(result) => result?,
                 Err(_) => return Err(rewind("a commit succeeded, but not all its deliveries are known".to_owned())),
@@ -486,7 +497,10 @@ impl<'l> Stream<'l> {
             meters.stalled.set(i64::from(stalled));
             let since = self.course.env.wall_ms().saturating_sub(self.leader.moved_at.elapsed().as_millis() as u64);
             if stalled {
-                tracing::debug!(topic = self.course.config.topic, "stalled: there is work and Kafka acknowledges nothing");
+                tracing::debug!(
+                    topic = self.course.config.topic,
+                    "stalled: there is work and Kafka acknowledges nothing"
+                );
             } else {
                 tracing::debug!(topic = self.course.config.topic, "moving again");
             }
@@ -497,7 +511,8 @@ impl<'l> Stream<'l> {
     /// Ends the stream: nothing stays queued, and a checkpoint that is being written is waited for, since only then is
     /// it known what the state holds.
     async fn close(mut self, end: StreamEnd) -> StreamEnd {
-        // A commit that is under way is given up with its producer: its outcome is unknown, and the next producer of this
+        // A commit that is under way is given up with its producer: its outcome is unknown, and the next producer of
+        // this
         // id settles it.
         self.commit = None;
         if let Some(mut producer) = self.producer.take() {
@@ -562,4 +577,3 @@ async fn batch(source: Option<&mut Box<dyn BinlogStream>>) -> Result<EventBatch,
         None => std::future::pending().await,
     }
 }
-

@@ -157,7 +157,8 @@ async fn scan(
 }
 
 /// From where the log's tail must be read: per partition an offset before which no record of the epoch lies above the
-/// carried position. Advances with the acknowledged prefix only; after a takeover or a rewind it stays until the carried
+/// carried position. Advances with the acknowledged prefix only; after a takeover or a rewind it stays until the
+/// carried
 /// position has passed all that may have been in the log then (protocol §2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TailMark {
@@ -185,7 +186,8 @@ impl TailMark {
         self.hold.is_some_and(|highest| carried <= highest)
     }
 
-    /// Takes in how far the acknowledged prefix reaches: its end's offset in the epoch, and per partition the place after
+    /// Takes in how far the acknowledged prefix reaches: its end's offset in the epoch, and per partition the place
+    /// after
     /// its last record (-1: none). Returns the mark.
     pub fn advance(&mut self, carried: u64, acknowledged: &[i64]) -> &[i64] {
         if !self.held(carried) {

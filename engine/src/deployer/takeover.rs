@@ -19,9 +19,7 @@ use crate::ports::coordinator::{Candidate, Coordinator};
 use crate::ports::log::{LogProducer, TopicInfo};
 use crate::ports::source::{SchemaSnapshot, ServerIdentity};
 use crate::position::Position;
-use crate::state::{
-    Anchor, Checkpoint, EpochRecord, LeaderMark, PipelineState, Ring, SCHEME, SchemaBook,
-};
+use crate::state::{Anchor, Checkpoint, EpochRecord, LeaderMark, PipelineState, Ring, SCHEME, SchemaBook};
 
 /// What is gathered on the way.
 struct Takeover {
@@ -95,11 +93,8 @@ impl Takeover {
         let producer = repeat!(self, "fence", self.fence(topic.partitions()));
         let (topic, tail) = repeat!(self, "tail", self.tail());
         let asked = self.state.as_ref().is_none_or(|state| state.order.is_some());
-        let meta_epoch = if asked {
-            repeat!(self, "meta", meta::highest(&self.course.ports.indexes, &config.pipeline))
-        } else {
-            0
-        };
+        let meta_epoch =
+            if asked { repeat!(self, "meta", meta::highest(&self.course.ports.indexes, &config.pipeline)) } else { 0 };
         let plan = epoch::plan(self.state.as_ref(), &tail, meta_epoch, &topic, &config)?;
         // A leader that died between writing the epoch and making it known leaves it at offset 0.
         let fresh = self.state.as_ref().is_some_and(|state| state.checkpoint.offset == 0);
@@ -127,7 +122,8 @@ impl Takeover {
         Ok((leader, producer))
     }
 
-    /// Fences the log: by the producer's epoch, or by a record in every partition. Then the guarded write, if there is a
+    /// Fences the log: by the producer's epoch, or by a record in every partition. Then the guarded write, if there is
+    /// a
     /// state yet (a first start's creation of it is as good: nothing is produced before).
     async fn fence(&mut self, partitions: u32) -> Result<Box<dyn LogProducer>, Failure> {
         let mut producer = open(&self.course).await?;
@@ -214,7 +210,8 @@ impl Takeover {
         };
         let reason = rise.reason.clone();
         let (epoch, schemas) = self.anchored(rise.number, &start, (&server, tables), reason)?;
-        let low_water = if repair.low_water.len() == ends.len() { repair.low_water.clone() } else { vec![0; ends.len()] };
+        let low_water =
+            if repair.low_water.len() == ends.len() { repair.low_water.clone() } else { vec![0; ends.len()] };
         state.checkpoint = checkpoint_at(&epoch.anchor, ends, low_water);
         state.epoch = epoch;
         state.schemas = schemas;
@@ -357,6 +354,9 @@ fn check_pending(leader: &Leader) -> Result<(), Halt> {
     if !leader.course.config.unrepaired {
         return Err(Halt::Stop(Stop::new(Cause::RepairPending, what)));
     }
-    tracing::error!(cause = Cause::RepairPending.name(), "{what}; going on without it, as told: documents may be wrong");
+    tracing::error!(
+        cause = Cause::RepairPending.name(),
+        "{what}; going on without it, as told: documents may be wrong"
+    );
     Ok(())
 }

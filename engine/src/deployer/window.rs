@@ -112,7 +112,8 @@ impl<E> Window<E> {
         }
     }
 
-    /// Takes the report that a record lies at `offset` of `partition`. A failed delivery is never reported here: its record
+    /// Takes the report that a record lies at `offset` of `partition`. A failed delivery is never reported here: its
+    /// record
     /// stays outstanding, and the prefix before it.
     pub fn delivered(&mut self, tag: u64, partition: u32, offset: i64) -> Result<(), UnexpectedDelivery> {
         let unexpected = UnexpectedDelivery { tag };

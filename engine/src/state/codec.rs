@@ -11,7 +11,8 @@ use crate::cause::{Cause, Stop};
 /// The format that this code writes, and the newest it reads.
 pub const FORMAT: u32 = 1;
 
-/// The most bytes of a written state: a znode holds 1 MiB with its request's overhead, and the previous value is written
+/// The most bytes of a written state: a znode holds 1 MiB with its request's overhead, and the previous value is
+/// written
 /// in the same request (ZooKeeper's `jute.maxbuffer` bounds the request, 1 MiB).
 pub const MAX_BYTES: usize = 480_000;
 
@@ -26,7 +27,8 @@ struct Envelope<'a> {
 /// The state as bytes, at most [`MAX_BYTES`]: the ring is thinned (in place) until it fits.
 pub fn encode(state: &mut PipelineState) -> Result<Vec<u8>, Stop> {
     loop {
-        let fail = |error: serde_json::Error| Stop::new(Cause::Internal, format!("the state cannot be written: {error}"));
+        let fail =
+            |error: serde_json::Error| Stop::new(Cause::Internal, format!("the state cannot be written: {error}"));
         let text = serde_json::to_string(&*state).map_err(fail)?;
         let crc32 = format!("{:08x}", crc32fast::hash(text.as_bytes()));
         let state_text = RawValue::from_string(text).map_err(fail)?;
@@ -190,13 +192,8 @@ mod tests {
         assert!(bytes.len() <= MAX_BYTES && large.ring.entries().len() < before);
         assert_eq!(decode(&bytes).unwrap(), large);
 
-        let column = Column {
-            name: "c".repeat(64),
-            kind: ColumnType::Int,
-            unsigned: false,
-            nullable: true,
-            collation: None,
-        };
+        let column =
+            Column { name: "c".repeat(64), kind: ColumnType::Int, unsigned: false, nullable: true, collation: None };
         let table = |n: usize| TableSchema {
             database: "d".into(),
             table: format!("t{n}"),

@@ -86,7 +86,8 @@ pub async fn run(arguments: &Arguments, binary: &Path, as_json: bool) -> Result<
     Ok(if summary.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The folder of a stack that is kept. What an earlier run left in it is ended and removed: its orders would be in the way.
+/// The folder of a stack that is kept. What an earlier run left in it is ended and removed: its orders would be in the
+/// way.
 async fn kept_folder() -> Result<PathBuf> {
     let folder = paths::by_hand_dir()?.with_file_name("demo");
     if folder.join("stack.json").exists() {

@@ -2,7 +2,8 @@
 //!
 //! A private configuration (own source list, lists, cache, empty status file) lets apt resolve, download and verify; it
 //! needs no root, changes nothing of the system and starts nothing. The mirror is the one that the machine's own
-//! configuration names. An empty status file makes apt bring every library along, the C library too, so what is unpacked
+//! configuration names. An empty status file makes apt bring every library along, the C library too, so what is
+//! unpacked
 //! runs with its own loader on any distribution that has apt and a Debian mirror.
 
 use super::progress::Progress;

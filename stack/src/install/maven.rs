@@ -1,6 +1,7 @@
 //! Java libraries by the machine's own Maven, with its own settings (mirrors, proxies), into a folder of ours.
 //!
-//! Maven keeps its repository below our cache folder: two of our installs cannot meet there (the install lock), and what
+//! Maven keeps its repository below our cache folder: two of our installs cannot meet there (the install lock), and
+//! what
 //! we bring does not grow the user's own repository. Checksums: Maven's strict mode for libraries; the Elasticsearch
 //! archives have none in the repository, so theirs are written in `packages`.
 

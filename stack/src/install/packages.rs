@@ -77,7 +77,8 @@ impl Package {
         }
     }
 
-    /// Elasticsearch by a version or its beginning (`9`, `8.19`, `8.19.7`); `None` is the newest that the Java here runs.
+    /// Elasticsearch by a version or its beginning (`9`, `8.19`, `8.19.7`); `None` is the newest that the Java here
+    /// runs.
     ///
     /// # Errors
     /// When the version is not one, or no Java is found.
@@ -158,7 +159,8 @@ impl Package {
     }
 }
 
-/// The Java versions that an Elasticsearch runs on: 9 needs 21; before 8.19 it asks for the security manager, which Java 24
+/// The Java versions that an Elasticsearch runs on: 9 needs 21; before 8.19 it asks for the security manager, which
+/// Java 24
 /// dropped.
 #[must_use]
 pub fn java_for_elasticsearch(version: &str) -> std::ops::RangeInclusive<u32> {

@@ -32,7 +32,8 @@ impl Site {
     }
 }
 
-/// The folder, within an installed database server, of a freshly initialised data folder: copying it takes a fraction of
+/// The folder, within an installed database server, of a freshly initialised data folder: copying it takes a fraction
+/// of
 /// the seconds that an initialisation takes.
 pub(crate) const TEMPLATE: &str = "data-template";
 

@@ -18,7 +18,8 @@ pub(crate) fn name(number: u16) -> String {
     if number == 0 { "mysql".to_owned() } else { format!("mysql-replica-{number}") }
 }
 
-/// Initialises a data folder with an empty root password, by the server unpacked in `root`. Its redo log is the smallest
+/// Initialises a data folder with an empty root password, by the server unpacked in `root`. Its redo log is the
+/// smallest
 /// there is, for quick copies; a running server enlarges it as it needs.
 pub(crate) fn initialize(root: &Path, data: &Path, log: &Path) -> Result<()> {
     let unpacked = Unpacked::at(root);

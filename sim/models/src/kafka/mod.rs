@@ -1,7 +1,8 @@
 //! A model of a Kafka cluster: topics, transactions with fencing, consumer groups.
 //!
 //! The engine sees it through [`towpath_engine::ports::log::EventLog`], which [`Kafka`] implements. Control methods do
-//! to it what happens to clusters: outage, retention, a topic made anew, lost answers, records that fail and leave gaps.
+//! to it what happens to clusters: outage, retention, a topic made anew, lost answers, records that fail and leave
+//! gaps.
 //!
 //! Stricter than the real one: a consumer that is dropped without `close` stays a member until its session ends; a
 //! commit between a new generation and the member's next call is refused; a record on its way (see

@@ -61,7 +61,8 @@ pub(crate) fn put_datetime(out: &mut Vec<u8>, value: &Value, fsp: u8) -> Result<
     put_fraction(out, i64::from(micros), fsp)
 }
 
-/// The fraction in 0 to 3 bytes, big-endian, by the column's digits (an odd number of digits is stored as the next even).
+/// The fraction in 0 to 3 bytes, big-endian, by the column's digits (an odd number of digits is stored as the next
+/// even).
 pub(crate) fn put_fraction(out: &mut Vec<u8>, micros: i64, fsp: u8) -> Result<(), Refusal> {
     check_fraction(micros, fsp)?;
     match fsp {

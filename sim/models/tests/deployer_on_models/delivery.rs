@@ -3,8 +3,8 @@
 use super::harness::*;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
-use towpath_engine::deployer::Fencing;
 use towpath_engine::cause::Cause;
+use towpath_engine::deployer::Fencing;
 use towpath_engine::position::Position;
 use towpath_models::kafka::KafkaFault;
 use towpath_models::mysql::{MySqlFault, RowOp, Value};
@@ -59,7 +59,15 @@ async fn a_crash_between_acknowledgement_and_checkpoint_loses_nothing() {
 async fn any_failed_or_unknown_delivery_is_rewound_and_the_checkpoint_never_passes_it() {
     use KafkaFault::*;
     for fencing in BOTH {
-        let faults = [Unavailable, InitUnknown, DeliveryFails, DeliveryUnknown, CommitUnknownApplied, CommitUnknownLost, QueueFull];
+        let faults = [
+            Unavailable,
+            InitUnknown,
+            DeliveryFails,
+            DeliveryUnknown,
+            CommitUnknownApplied,
+            CommitUnknownLost,
+            QueueFull,
+        ];
         for fault in faults {
             let mut world = World::new();
             let mut config = world.config(1, fencing);
@@ -85,7 +93,8 @@ async fn any_failed_or_unknown_delivery_is_rewound_and_the_checkpoint_never_pass
             }
             world.until_checkpointed().await;
             world.judge(fencing);
-            let applies = fencing == Fencing::Transactions || !matches!(fault, CommitUnknownApplied | CommitUnknownLost);
+            let applies =
+                fencing == Fencing::Transactions || !matches!(fault, CommitUnknownApplied | CommitUnknownLost);
             assert!(!applies || world.kafka.faults_fired() > 0, "{fault:?} never fired");
             assert!(started.elapsed() < Duration::from_secs(120), "{fault:?} {fencing:?} took {:?}", started.elapsed());
             running.drain().await;
@@ -145,7 +154,9 @@ async fn while_kafka_is_down_the_checkpoint_stands_and_the_alarm_is_raised() {
         let back = Instant::now();
         world.until_checkpointed().await;
         assert!(back.elapsed() < Duration::from_secs(30), "caught up after {:?}", back.elapsed());
-        running.until("the alarm is over", |status| status.stalled_since_ms.is_none() && status.waiting.is_none()).await;
+        running
+            .until("the alarm is over", |status| status.stalled_since_ms.is_none() && status.waiting.is_none())
+            .await;
         world.judge(fencing);
         running.drain().await;
     }

@@ -1,4 +1,5 @@
-//! What a source's settings, history or identity forbid is found before it does harm (protocol §4, issue 3's bad input).
+//! What a source's settings, history or identity forbid is found before it does harm (protocol §4, issue 3's bad
+//! input).
 
 use super::delivery::BOTH;
 use super::harness::*;

@@ -234,7 +234,8 @@ impl World {
                 *kept = change;
             }
         }
-        let expected: BTreeMap<i64, i64> = self.mysql.rows("orders", "order_main").iter().map(|row| ints(row)).collect();
+        let expected: BTreeMap<i64, i64> =
+            self.mysql.rows("orders", "order_main").iter().map(|row| ints(row)).collect();
         let found: BTreeMap<i64, i64> =
             newest.values().filter(|change| !change.delete).map(|change| (change.id, change.number)).collect();
         assert_eq!(found, expected, "the log's last words differ from the rows");

@@ -235,7 +235,8 @@ async fn the_ring_covers_the_horizon_and_its_marks_are_safe() {
     }
 }
 
-/// Ten records arrive, the first one's answer is lost: all ten are written again, one at a time, with a checkpoint after
+/// Ten records arrive, the first one's answer is lost: all ten are written again, one at a time, with a checkpoint
+/// after
 /// each. The first copies of those that are not carried yet lie below what is acknowledged.
 #[tokio::test(start_paused = true)]
 async fn marks_stay_behind_copies_of_what_is_not_carried() {
