@@ -69,7 +69,7 @@ const SERVICES: &[&str] =
 const SIM: &[&str] = &["deployer_on_models", "adapter", "embedded"];
 const SCENARIOS: &[&str] = &["ten_kills"];
 /// What the tests of a tier share, started once.
-const SERVICES_STACK: &[&str] = &["--mariadb", "--es", "hot"];
+const SERVICES_STACK: &[&str] = &["--mariadb", "--kafka-sasl", "--es", "hot"];
 
 struct Stage {
     name: String,
