@@ -300,16 +300,15 @@ mod tests {
 
     #[test]
     fn a_document_that_shares_its_values_cannot_grow_without_bound() {
-        // An array of arrays in which every entry points to the same place, ever deeper.
+        // Arrays of two entries that both point to the same next array: 2^16 values within 164 bytes.
+        let levels = 16u16;
         let mut raw = vec![2];
-        let levels = 40u16;
-        for _ in 0..levels {
-            let size = 20u16;
-            raw.extend(2u16.to_le_bytes());
-            raw.extend(size.to_le_bytes());
+        for level in 0..levels {
+            let size = 10 * (levels - level) + 4;
+            raw.extend([2u16, size].map(u16::to_le_bytes).concat());
             raw.extend([2, 10, 0, 2, 10, 0]);
         }
-        raw.extend([0; 64]);
+        raw.extend([0, 0, 4, 0]);
         let mut out = Vec::new();
         assert!(write(&raw, &mut out).is_err());
         assert!(out.len() <= 8 * raw.len(), "{} bytes from {}", out.len(), raw.len());

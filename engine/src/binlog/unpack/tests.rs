@@ -29,7 +29,7 @@ fn batch(events: &[Vec<u8>]) -> EventBatch {
 
 /// A payload event in the server's layout; sizes in packed integers of 9 bytes.
 fn payload(compression: u8, inner: &[Vec<u8>], level: i32) -> Vec<u8> {
-    let plain = inner.concat();
+    let plain = cached(inner).concat();
     let packed = if compression == 0 { zstd::bulk::compress(&plain, level).unwrap() } else { plain.clone() };
     let field = |kind: u8, value: u64| [vec![kind, 9, 254], value.to_le_bytes().to_vec()].concat();
     let mut body = [vec![2, if compression == 255 { 3 } else { 1 }], packed_int(compression)].concat();
@@ -47,6 +47,13 @@ fn packed_int(value: u8) -> Vec<u8> {
 /// Plain events as they come out of a payload: without checksum in their size, at the payload's position.
 fn nested(count: usize, size: usize) -> Vec<Vec<u8>> {
     (0..count).map(|at| raw_event(EventType::WRITE_ROWS, 9_000, &vec![at as u8; size + at % 7])).collect()
+}
+
+/// The same as they lie in it: their positions are places in the server's cache.
+fn cached(events: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut events = events.to_vec();
+    events.iter_mut().enumerate().for_each(|(at, event)| event[13..17].copy_from_slice(&(at as u32).to_le_bytes()));
+    events
 }
 
 fn drain(unpacker: &mut Unpacker) -> (Vec<Vec<u8>>, usize) {
