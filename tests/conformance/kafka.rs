@@ -90,12 +90,14 @@ async fn visible(lab: &dyn KafkaLab, topic: &str) -> Result<(Vec<String>, i64)> 
 async fn sees(lab: &dyn KafkaLab, topic: &str, wanted: &[&str], next: i64) -> Result<()> {
     let deadline = Instant::now() + WAIT;
     loop {
-        let seen = visible(lab, topic).await?;
-        if seen.0 == wanted && seen.1 == next {
-            return Ok(());
-        }
-        if Instant::now() > deadline {
-            bail!("a reader sees {seen:?}, not {wanted:?} up to {next}");
+        match visible(lab, topic).await {
+            Ok(seen) if seen.0 == wanted && seen.1 == next => return Ok(()),
+            Ok(seen) => ensure!(Instant::now() < deadline, "a reader sees {seen:?}, not {wanted:?} up to {next}"),
+            // Brokers that have just started are still finding their leaders.
+            Err(error) => match error.downcast_ref::<LogError>() {
+                Some(LogError::Unavailable(_)) if Instant::now() < deadline => {}
+                _ => return Err(error),
+            },
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -236,7 +236,7 @@ async fn purged(lab: &dyn MySqlLab) -> Result<()> {
     let error = refusal(lab, Position::Gtid(written.before)).await?;
     ensure!(matches!(error, SourceError::Purged(_)), "{error:?}");
     let error = refusal(lab, Position::File(written.from)).await?;
-    ensure!(matches!(error, SourceError::NoEvent(_)), "by place: {error:?}");
+    ensure!(matches!(error, SourceError::Purged(_)), "by place: {error:?}");
     Ok(())
 }
 
@@ -273,7 +273,9 @@ async fn inside_event(lab: &dyn MySqlLab) -> Result<()> {
 
 async fn missing_file(lab: &dyn MySqlLab) -> Result<()> {
     let error = refusal(lab, Position::File(FilePosition::new("binlog.900000", 4))).await?;
-    ensure!(matches!(error, SourceError::NoEvent(_)), "{error:?}");
+    ensure!(matches!(error, SourceError::Ahead(_)), "a file not yet written: {error:?}");
+    let error = refusal(lab, Position::File(FilePosition::new("never-a-file", 4))).await?;
+    ensure!(matches!(error, SourceError::NoEvent(_)), "never a file: {error:?}");
     Ok(())
 }
 

@@ -70,13 +70,25 @@ impl Inner {
         Ok((file.number, 4, wanted))
     }
 
+    /// A file that is not there: purged, not yet written, or never one of this server's.
+    fn no_file(&self, at: &FilePosition) -> SourceError {
+        let files = &self.server.binlog.files;
+        match (at.file_number(), files.front(), files.back()) {
+            (Some(wanted), Some(oldest), _) if wanted < oldest.number => {
+                SourceError::Purged(format!("{at}: the oldest file is {}", oldest.name()))
+            }
+            (Some(wanted), _, Some(newest)) if wanted > newest.number => {
+                SourceError::Ahead(format!("{at}: the newest file is {}", newest.name()))
+            }
+            _ => SourceError::NoEvent(format!("1236: the source has no file {}", at.file)),
+        }
+    }
+
     fn start_by_place(&self, at: &FilePosition) -> Result<(u64, u64), SourceError> {
         let binlog = &self.server.binlog;
         // An empty name is the oldest file.
         let file = if at.file.is_empty() { binlog.files.front() } else { binlog.named(&at.file) };
-        let file = file.ok_or_else(|| {
-            SourceError::NoEvent(format!("1236: could not find first log file name in binary log index file ({at})"))
-        })?;
+        let file = file.ok_or_else(|| self.no_file(at))?;
         if at.position < 4 {
             return Err(SourceError::NoEvent(format!("1236: position < 4 ({at})")));
         }
