@@ -46,7 +46,12 @@ const STEP: Duration = Duration::from_millis(20);
 pub async fn run(arguments: &Arguments, binary: &Path, as_json: bool) -> Result<()> {
     let stack = Stack::builder()
         .mysql()
-        .mysql_options(&["--sync-binlog=0", "--innodb-flush-log-at-trx-commit=0", "--max-binlog-size=1G"])
+        .mysql_options(&[
+            "--sync-binlog=0",
+            "--innodb-flush-log-at-trx-commit=0",
+            "--max-binlog-size=1G",
+            "--binlog-row-metadata=FULL",
+        ])
         .kafka(1)
         .zookeeper(1)
         .es(&["full"])
