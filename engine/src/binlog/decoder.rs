@@ -111,11 +111,9 @@ impl Decoder {
             }
             EventType::FORMAT_DESCRIPTION => {
                 self.maps.clear();
-                let event = read(parse_format(body))?;
-                if let Event::FormatDescription(format) = &event {
-                    self.mariadb = format.server_version.contains("MariaDB");
-                }
-                Ok(event)
+                let format = FormatDescription::parse(body).map_err(|bad| place(corrupt(bad, header.event_type)))?;
+                self.mariadb = format.server_version.contains("MariaDB");
+                Ok(Event::FormatDescription(format))
             }
             EventType::ROWS_QUERY => read(parse_rows_query(body, 1)),
             EventType::MARIADB_ANNOTATE_ROWS => read(parse_rows_query(body, 0)),
@@ -275,19 +273,6 @@ fn parse_rotate<'a>(body: &'a [u8]) -> Read<Event<'a>> {
     let position = reader.u64("a position of 8 bytes")?;
     let file = reader.str(reader.left(), "a file name")?;
     Ok(Event::Rotate { file, position })
-}
-
-fn parse_format<'a>(body: &'a [u8]) -> Read<Event<'a>> {
-    let mut reader = Reader::new(body);
-    let start = reader;
-    let version = reader.u16("a binlog version of 2 bytes")?;
-    if version != 4 {
-        return Err(start.bad("binlog version 4"));
-    }
-    let text = reader.take(50, "a server version of 50 bytes")?;
-    let end = text.iter().position(|&byte| byte == 0).unwrap_or(text.len());
-    let server_version = std::str::from_utf8(&text[..end]).map_err(|_| start.bad("a server version in UTF-8"))?;
-    Ok(Event::FormatDescription(FormatDescription { version, server_version }))
 }
 
 /// The length byte before the text is capped at 255 and says nothing: the text goes to the event's end.

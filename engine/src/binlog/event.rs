@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use super::gtid::{Gtid, MariaDbGtid, PreviousGtids};
 use super::header::EventType;
+use super::read::{Read, Reader};
 use super::rows::RowsEvent;
 
 /// A decoded event. Values that are text in the server are `str`; row values stay raw bytes (see [`super::text`]).
@@ -65,6 +66,22 @@ pub struct FormatDescription<'a> {
     pub version: u16,
     /// The server's version text, for example `9.7.0` or `10.11.6-MariaDB-log`.
     pub server_version: &'a str,
+}
+
+impl<'a> FormatDescription<'a> {
+    /// Reads the event's body up to the server's version; lengths of later events' heads are not needed.
+    pub(crate) fn parse(body: &'a [u8]) -> Read<Self> {
+        let mut reader = Reader::new(body);
+        let start = reader;
+        let version = reader.u16("a binlog version of 2 bytes")?;
+        if version != 4 {
+            return Err(start.bad("binlog version 4"));
+        }
+        let text = reader.take(50, "a server version of 50 bytes")?;
+        let end = text.iter().position(|&byte| byte == 0).unwrap_or(text.len());
+        let server_version = std::str::from_utf8(&text[..end]).map_err(|_| start.bad("a server version in UTF-8"))?;
+        Ok(Self { version, server_version })
+    }
 }
 
 /// A statement.

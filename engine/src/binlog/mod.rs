@@ -1,7 +1,7 @@
 //! Binlog decoding: raw event bytes in, transactions' marks and rows out, values read in place.
 //!
 //! [`Decoder::decode`] takes one event; [`RowsEvent`] splits its rows into [`Field`]s; [`text`] writes a field as a
-//! record wants it. Must not know connections, positions of a pipeline, or records.
+//! record wants it; [`file`] reads binlog files. Must not know connections, positions of a pipeline, or records.
 
 mod decimal;
 mod decoder;
@@ -9,6 +9,7 @@ mod decoder;
 mod decoder_tests;
 mod escape;
 mod event;
+pub mod file;
 mod gtid;
 mod header;
 mod json;
