@@ -22,6 +22,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         let status = Command::new(cargo).args(words).args(flags).status();
         status.with_context(|| format!("cannot start {cargo} (it builds the demo on real services)"))
     };
+    // Compiler, headers, Java: installed when root, else the one line to type.
+    if !start(&["run", "--quiet", "--package", "xtask", "--", "prerequisites", "--quiet"], Vec::new())?.success() {
+        anyhow::bail!("something that the real services need is missing: see the line above");
+    }
     for package in PACKAGES {
         let built = start(&["build", "--quiet", "--package", package, "--bin", package], Vec::new())?;
         if !built.success() {

@@ -43,7 +43,11 @@ enum Verb {
         list: bool,
     },
     /// Check compiler, headers, Java and Maven; install what is missing when root
-    Prerequisites,
+    Prerequisites {
+        /// Say something only if something is missing
+        #[arg(long)]
+        quiet: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -63,6 +67,7 @@ fn run() -> Result<bool> {
         Verb::Bench { what } => bench::run(what),
         Verb::Tidy => tidy::run(),
         Verb::Shown { list } => shown::run(list),
-        Verb::Prerequisites => prerequisites::check().map(|()| true),
+        Verb::Prerequisites { quiet: true } => prerequisites::check_quietly().map(|()| true),
+        Verb::Prerequisites { quiet: false } => prerequisites::check().map(|()| true),
     }
 }

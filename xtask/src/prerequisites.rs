@@ -51,6 +51,8 @@ pub fn check_quietly() -> Result<()> {
     let installed = Command::new("apt-get")
         .args(["install", "-y", "-q", "--no-install-recommends"])
         .args(&packages)
+        // The output belongs to whoever needs the packages.
+        .stdout(std::io::stderr())
         .env("DEBIAN_FRONTEND", "noninteractive")
         .status()?
         .success();
@@ -63,7 +65,8 @@ pub fn check_quietly() -> Result<()> {
     }
 }
 
-fn answers(program: &str, arguments: &[&str]) -> bool {
+/// Whether the program is there and ends with success.
+pub fn answers(program: &str, arguments: &[&str]) -> bool {
     let quiet =
         Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     quiet.is_ok_and(|status| status.success())

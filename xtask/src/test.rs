@@ -67,7 +67,7 @@ const FAST: &[&str] = &["cli", "docs", "conformance"];
 const SERVICES: &[&str] =
     &["conformance", "connectors", "decode_real", "bad_input", "run_real", "lifecycle", "commands"];
 const SIM: &[&str] = &["deployer_on_models", "adapter", "embedded"];
-const SCENARIOS: &[&str] = &["ten_kills"];
+const SCENARIOS: &[&str] = &["ten_kills", "sabotage"];
 /// What the tests of a tier share, started once.
 const SERVICES_STACK: &[&str] = &["--mariadb", "--kafka-sasl", "--es", "hot"];
 
@@ -165,7 +165,7 @@ fn run_tier(tier: Tier) -> Result<(bool, Counts)> {
 }
 
 fn fast() -> Result<(bool, Counts)> {
-    let tidy = tidy::run()?;
+    let tidy = tidy::run()? && lints()?;
     let mut tests = targets(command::cargo(), FAST);
     // Of the conformance suite the models' half: the real services' half belongs to their tier.
     tests.args(["--lib", "--bins", "--", "--skip", "real_services"]);
@@ -173,7 +173,20 @@ fn fast() -> Result<(bool, Counts)> {
     Ok((tidy && passed, counts))
 }
 
-/// Ten kills, then the demo on real services: both judge every document against its row.
+/// Formatting, and the workspace's lints as errors. A toolchain may come without these two programs.
+fn lints() -> Result<bool> {
+    if !prerequisites::answers("cargo", &["fmt", "--version"])
+        || !prerequisites::answers("cargo", &["clippy", "--version"])
+    {
+        println!("lints: skipped, this toolchain has no rustfmt or clippy: rustup component add rustfmt clippy");
+        return Ok(true);
+    }
+    let formatted = command::run(command::cargo().args(["fmt", "--all", "--check"]))?;
+    let clippy = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    Ok(formatted && command::run(command::cargo().args(clippy))?)
+}
+
+/// Ten kills and a sabotaged demo, then the demo on real services: both judge every document against its row.
 fn scenarios() -> Result<(bool, Counts)> {
     let mut kills = targets(command::cargo(), SCENARIOS);
     kills.env("TOWPATH_SEED", seed().to_string()).args(["--", "--nocapture"]);

@@ -8,7 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use towpath_engine::ports::log::{LogError, TopicInfo};
 
-use super::{KafkaConfig, Logged, blocking, config, error};
+use super::{KafkaConfig, Logged, blocking, config, error, topic_id};
 use crate::ConfigError;
 
 impl ConsumerContext for Logged {}
@@ -38,8 +38,8 @@ impl Admin {
         blocking(move || {
             let partitions = self.count(&name)?;
             let watermarks = (0..partitions).map(|partition| self.marks(&name, partition)).collect::<Result<_, _>>()?;
-            // librdkafka 2.12 knows topic ids, but its Rust client does not hand them out.
-            Ok(TopicInfo { id: String::new(), watermarks })
+            let id = topic_id::ask(self.client.client().native_ptr(), &name, self.config.request_timeout)?;
+            Ok(TopicInfo { id, watermarks })
         })
         .await
     }

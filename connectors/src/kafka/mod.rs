@@ -9,6 +9,7 @@ mod consumer;
 mod error;
 mod producer;
 mod reader;
+mod topic_id;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

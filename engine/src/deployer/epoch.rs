@@ -78,8 +78,7 @@ pub fn plan(
         let reason = format!("offsets were counted by scheme {}, now by {SCHEME}", state.epoch.scheme);
         return rise(state, tail, elsewhere, None, reason);
     }
-    if state.topic != config.topic || (state.topic_id != topic.id && !state.topic_id.is_empty() && !topic.id.is_empty())
-    {
+    if state.topic != config.topic || !topic.may_be(&state.topic_id) {
         return Err(Stop::new(
             Cause::LogTruncated,
             format!(

@@ -101,7 +101,11 @@ impl Takeover {
         let began = fresh || !matches!(plan, Plan::Resume);
         let (state, term) = match plan {
             Plan::Resume => {
-                let state = self.state.take().ok_or_else(|| Stop::new(Cause::Internal, "no state to resume from"))?;
+                let mut state =
+                    self.state.take().ok_or_else(|| Stop::new(Cause::Internal, "no state to resume from"))?;
+                if state.topic_id.is_empty() {
+                    state.topic_id.clone_from(&topic.id);
+                }
                 (state, self.term)
             }
             Plan::First(start) => (self.first(&start, &topic).await?, self.term),
@@ -147,7 +151,8 @@ impl Takeover {
         let (log, config) = (self.course.ports.log.as_ref(), &self.course.config);
         let topic = log.topic(&config.topic).await?;
         let mut tail = tail::read_newest(log, &config.topic, &config.pipeline, &topic).await?;
-        if let Some(state) = self.state.as_ref().filter(|state| state.topic_id == topic.id && state.epoch.number > 0) {
+        if let Some(state) = self.state.as_ref().filter(|state| topic.may_be(&state.topic_id) && state.epoch.number > 0)
+        {
             let from = &state.checkpoint.tail_from;
             let whole = tail::read_from(log, &config.topic, &config.pipeline, &topic, from).await?;
             tail.merge(whole);

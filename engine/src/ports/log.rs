@@ -18,6 +18,11 @@ impl TopicInfo {
     pub fn partitions(&self) -> u32 {
         self.watermarks.len() as u32
     }
+
+    /// Whether `id`, noted earlier, may be this topic's: it differs only if both are known and unlike.
+    pub fn may_be(&self, id: &str) -> bool {
+        id.is_empty() || self.id.is_empty() || self.id == id
+    }
 }
 
 /// How records are fenced against a deposed leader (protocol §3).

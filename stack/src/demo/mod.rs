@@ -39,9 +39,9 @@ pub struct Arguments {
     /// Leave everything running at the end and print the addresses.
     #[arg(long)]
     keep: bool,
-    /// Break documents on purpose at the end: it must be caught, and the demo must fail.
+    /// Break a document on purpose at the end (repeatable): it must be caught, and the demo must fail.
     #[arg(long, value_enum)]
-    sabotage: Option<Sabotage>,
+    sabotage: Vec<Sabotage>,
 }
 
 /// The pipeline's name, and the database's, the topic's and the path's.
@@ -63,8 +63,7 @@ pub async fn run(arguments: &Arguments, binary: &Path, as_json: bool) -> Result<
     let bar = if as_json { ProgressBar::hidden() } else { progress() };
     bar.set_message("starting MySQL, Kafka, ZooKeeper and three Elasticsearch clusters");
     let builder = Stack::builder().mysql().kafka(1).zookeeper(1).es(&["hot", "full", "remind"]);
-    let builder =
-        if arguments.keep { builder.detached(&paths::by_hand_dir()?.with_file_name("demo")) } else { builder };
+    let builder = if arguments.keep { builder.detached(&kept_folder().await?) } else { builder };
     let stack = builder.start().await?;
     let mut session = Orders::connect(&stack.mysql()?.root_url(), NAME).await?;
     session.create().await?;
@@ -210,8 +209,12 @@ impl Run<'_> {
         self.bar.set_position(transactions);
         self.bar.set_message("comparing every document with its row");
         let verdict = settle(self.session, self.sinks, SETTLE).await?;
-        let Some(sabotage) = self.arguments.sabotage else { return Ok(verdict) };
-        sabotage.commit(self.sinks).await?;
+        if self.arguments.sabotage.is_empty() {
+            return Ok(verdict);
+        }
+        for sabotage in &self.arguments.sabotage {
+            sabotage.commit(self.sinks).await?;
+        }
         look(self.session, self.sinks).await
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Must not touch the pipeline: what is shown is that the comparison sees it.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 use std::time::Duration;
 
@@ -26,7 +26,16 @@ impl Sabotage {
         let sink = sinks.iter().find(|sink| sink.name == "full").context("there is no sink full")?;
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
         let url = &sink.elasticsearch;
-        let victim = documents(&client, url, &sink.index).await?.pop().context("there is no document to break")?;
+        let mut found = documents(&client, url, &sink.index).await?;
+        found.sort_by(|a, b| a.id.cmp(&b.id));
+        // Each way breaks a document of its own, so that several can be told apart in one verdict.
+        let place = match self {
+            Self::Drop => 0,
+            Self::Stale => found.len() / 3,
+            Self::Double => found.len() * 2 / 3,
+        };
+        ensure!(place < found.len(), "there is no document to break");
+        let victim = found.swap_remove(place);
         let place = |id: &str| format!("{url}/{}-v1/_doc/{id}", sink.index);
         let request = match self {
             Self::Drop => client.delete(place(&victim.id)),
