@@ -240,7 +240,8 @@ impl Service {
     }
 
     async fn wait_ready(&self) -> Result<()> {
-        let patience = Duration::from_secs(120);
+        // A service that dies is noticed at once; a busy machine takes minutes to start three clusters.
+        let patience = Duration::from_secs(300);
         let deadline = Instant::now() + patience;
         loop {
             if let Some(status) = self.exit_status()? {
