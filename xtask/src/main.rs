@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 mod bench;
 mod command;
+mod models;
 mod prerequisites;
 mod shown;
 mod test;
@@ -33,6 +34,12 @@ enum Verb {
     Bench {
         #[command(subcommand)]
         what: bench::What,
+    },
+    /// Explore the models of the protocol (docs/protocol-models.md); `--small`, `--model NAME`, `--without RULE`,
+    /// `--trace`, `--json` are passed on
+    Models {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
     },
     /// Check style: heads, lengths, banned words, links in the documentation
     Tidy,
@@ -65,6 +72,7 @@ fn run() -> Result<bool> {
     match Arguments::parse().verb {
         Verb::Test { tiers } => test::run(&tiers),
         Verb::Bench { what } => bench::run(what),
+        Verb::Models { arguments } => models::run(&arguments),
         Verb::Tidy => tidy::run(),
         Verb::Shown { list } => shown::run(list),
         Verb::Prerequisites { quiet: true } => prerequisites::check_quietly().map(|()| true),

@@ -56,6 +56,7 @@ const PACKAGES: &[&str] = &[
     "towpath-connectors",
     "towpath-scenarios",
     "towpath-models",
+    "towpath-protocol",
     "towpath-stack",
     "towpath-demo",
     "xtask",
@@ -66,7 +67,7 @@ const PACKAGES: &[&str] = &[
 const FAST: &[&str] = &["cli", "docs", "conformance"];
 const SERVICES: &[&str] =
     &["conformance", "connectors", "decode_real", "bad_input", "run_real", "lifecycle", "commands"];
-const SIM: &[&str] = &["deployer_on_models", "adapter", "embedded"];
+const SIM: &[&str] = &["deployer_on_models", "adapter", "embedded", "protocol_models"];
 const SCENARIOS: &[&str] = &["ten_kills", "sabotage"];
 /// What the tests of a tier share, started once.
 const SERVICES_STACK: &[&str] = &["--mariadb", "--kafka-sasl", "--es", "hot"];
