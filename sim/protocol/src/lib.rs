@@ -6,6 +6,7 @@
 //! here uses the engine; that the engine keeps the rules is the simulation's matter.
 
 pub mod explore;
+mod fallback;
 mod few;
 mod history;
 mod leadership;
@@ -15,5 +16,5 @@ use report::Entry;
 
 /// Every model, in the order of the document.
 pub fn models() -> Vec<Entry> {
-    vec![Entry::of::<leadership::Leadership>(), Entry::of::<history::History>()]
+    vec![Entry::of::<leadership::Leadership>(), Entry::of::<history::History>(), Entry::of::<fallback::Fallback>()]
 }

@@ -37,3 +37,8 @@ fn leadership_holds_and_each_rule_is_needed() {
 fn history_holds_and_each_rule_does_what_is_said_of_it() {
     explored("history");
 }
+
+#[test]
+fn fallback_holds_and_each_rule_does_what_is_said_of_it() {
+    explored("fallback");
+}
