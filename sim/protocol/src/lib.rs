@@ -5,6 +5,7 @@
 //! checks claims, and it can leave out one rule at a time: then a claim must fall, with a shortest trace. Nothing
 //! here uses the engine; that the engine keeps the rules is the simulation's matter.
 
+mod delivery;
 pub mod explore;
 mod fallback;
 mod few;
@@ -16,5 +17,10 @@ use report::Entry;
 
 /// Every model, in the order of the document.
 pub fn models() -> Vec<Entry> {
-    vec![Entry::of::<leadership::Leadership>(), Entry::of::<history::History>(), Entry::of::<fallback::Fallback>()]
+    vec![
+        Entry::of::<leadership::Leadership>(),
+        Entry::of::<history::History>(),
+        Entry::of::<fallback::Fallback>(),
+        Entry::of::<delivery::Delivery>(),
+    ]
 }

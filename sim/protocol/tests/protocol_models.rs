@@ -42,3 +42,8 @@ fn history_holds_and_each_rule_does_what_is_said_of_it() {
 fn fallback_holds_and_each_rule_does_what_is_said_of_it() {
     explored("fallback");
 }
+
+#[test]
+fn delivery_holds_and_each_rule_does_what_is_said_of_it() {
+    explored("delivery");
+}

@@ -425,10 +425,11 @@ impl Model for Fallback {
         for n in 0..s.bulks.len() {
             step(Step::Land(n as u8 + 1), &|s| self.land(s, n));
         }
-        if let (Some(leader), Some(run)) = (s.leader, s.znode.run) {
-            if leader.next > run.cursor && !s.cut {
-                step(Step::NoteCursor, &|s| s.znode.run = Some(Run { cursor: leader.next, ..run }));
-            }
+        if let (Some(leader), Some(run)) = (s.leader, s.znode.run)
+            && leader.next > run.cursor
+            && !s.cut
+        {
+            step(Step::NoteCursor, &|s| s.znode.run = Some(Run { cursor: leader.next, ..run }));
         }
     }
 

@@ -9,7 +9,7 @@
 //! | `znode.anchor`, `epoch`, `server` | the epoch record |
 //! | `znode.ring` | kept checkpoints with witness and low-water offset; the newest is the checkpoint |
 //! | `znode.pending` | the list of repairs and reads begun and not finished |
-//! | `Record::offset` | 2n for the n-th event behind the anchor, 2n + 1 for a read row at the boundary behind it, 0 for repairs |
+//! | `Record::offset` | 2n for the n-th event behind the anchor, 2n + 1 for a read row behind it, 0 for repairs |
 //! | `leader.carried` | executed set: anchor and all that is acknowledged since |
 //!
 //! It knows one leader at a time, which fencing grants (`leadership/`), and one log partition.

@@ -208,7 +208,7 @@ impl History {
         let old_epoch = t.znode.epoch;
         t.znode.ring.retain(|kept| kept.set & !usable.set == 0);
         let witness = witness(mysql, server, anchor);
-        // The entry of the rise keeps the repair's start, so that a second rise finds it even without the pending entry.
+        // The entry of the rise keeps the repair's start: a second rise finds it without the pending entry, too.
         let kept = self.keeps(Rule::RiseKeepsLowWater);
         let low_water = if kept { start } else { t.log.len() as u8 };
         t.znode.ring.push(Kept { set: anchor, witness, low_water });

@@ -4,7 +4,8 @@
 //!
 //! | in the model | in the protocol |
 //! |---|---|
-//! | `candidates`, `czxid` | the ephemeral sequential nodes; the lowest leads; term = `base` + czxid, and the producer's number |
+//! | `candidates`, `czxid` | the ephemeral sequential nodes; the lowest leads |
+//! | `term` | `base` + czxid, and the producer's number within it |
 //! | `znode` | the one state znode; `fresh` of a deployer = its compare-and-set would match |
 //! | `producer_epoch` | what `InitProducerId` raises (mode transactions) |
 //! | `Kind::Fence` | the fence record (mode versions) |
