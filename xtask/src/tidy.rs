@@ -49,6 +49,8 @@ const FORBIDDEN: &[(&str, &[&str], &[&str])] = &[
         &["dependencies"],
         &["towpath-connectors", "towpath-stack", "mysql_async", "rdkafka", "openssl", "reqwest"],
     ),
+    // The models of the protocol depend on nothing: every name begins with the empty text.
+    ("sim/protocol", &["dependencies", "dev-dependencies"], &[""]),
     (
         "scenarios",
         &["dependencies"],
