@@ -83,7 +83,12 @@ fn print(report: &Report, seconds: f64, trace: bool) {
     );
     for claim in report.claims {
         let broken = report.whole.violation.as_ref().is_some_and(|violation| violation.claim == *claim);
-        println!("  {}  {claim}", if broken { "BROKEN" } else { "holds " });
+        let verdict = match (broken, report.whole.truncated) {
+            (true, _) => "BROKEN",
+            (false, true) => "open  ",
+            (false, false) => "holds ",
+        };
+        println!("  {verdict}  {claim}");
     }
     if report.whole.truncated {
         println!("  NOTHING SHOWN: more states than the search takes");

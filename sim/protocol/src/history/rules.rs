@@ -10,6 +10,7 @@ pub enum Rule {
     WitnessPlace,
     WitnessOfTail,
     WitnessOfReads,
+    CommonPointCompared,
     CompareWitnesses,
     CompareEveryGtid,
     WaitWhileBehind,
@@ -49,6 +50,12 @@ pub const PLANTED: &[Planted<Rule>] = &[
         name: "no-witness-of-reads",
         instead: "what pending reads showed is not checked on the same server",
         breaks: Some(CARRIED),
+    },
+    Planted {
+        rule: Rule::CommonPointCompared,
+        name: "common-point-by-witness",
+        instead: "after a rewritten history an entry counts by its witness alone, wherever that was read",
+        breaks: Some(DOCUMENTS),
     },
     Planted {
         rule: Rule::CompareWitnesses,

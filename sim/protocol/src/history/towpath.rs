@@ -171,10 +171,14 @@ impl History {
                 t.leader.to_read = t.znode.pending.is_some();
                 return;
             }
-            // History was rewritten: the newest entry whose witness holds is the common point.
-            let common = t.znode.ring.iter().rposition(|kept| holds(kept.witness)).unwrap_or(0);
+            // History was rewritten. A witness that was read on another server, in another order, proves no set here:
+            // the common point is the newest entry that this server has whole, and under the same GTIDs.
+            let all = self.keeps(Rule::CommonPointCompared);
+            let (twins, lacks) = if all { (t.twins(mysql, server), !executed) } else { (0, 0) };
+            let fits = |kept: &Kept| holds(kept.witness) && kept.set & (lacks | twins) == 0;
+            let common = t.znode.ring.iter().rposition(fits).unwrap_or(0);
             let anchor = t.znode.ring[common].set;
-            self.rise(mysql, t, server, anchor, 0);
+            self.rise(mysql, t, server, anchor, twins);
             return;
         }
         let twins = if self.keeps(Rule::CompareEveryGtid) {
