@@ -46,6 +46,8 @@ causes! {
     SourceUnavailable = "source-unavailable", 4, "bring the source back; Towpath retries by itself";
     /// Transactions that are needed have been purged from the source.
     Purged = "purged", 5, "restore the purged binlogs, or set a position and repair";
+    /// A prepared XA group that is committed cannot be read: purged, or prepared before reading began.
+    XaPurged = "xa-purged", 5, "repair the tables the group changed, then `position set` past its XA COMMIT";
     /// The last emitted transaction reads differently on the same server: its history was rewritten.
     HistoryRewritten = "history-rewritten", 5, "`towpath position set` to a common point, then repair";
     /// Another server answers than the one of this epoch.

@@ -177,11 +177,6 @@ impl Gather {
         self.bytes.len() >= BATCH_BYTES
     }
 
-    /// Bytes gathered.
-    pub(super) fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
     /// Whether the event can join this batch: a batch is checksummed as a whole or not, and ends fit in 32 bits.
     pub(super) fn takes(&self, raw: &Raw) -> bool {
         let fits = self.bytes.len().saturating_add(raw.len()) <= u32::MAX as usize;

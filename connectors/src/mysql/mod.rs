@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts};
 use towpath_engine::ports::source::{
-    BinlogSource, BinlogStream, DumpRequest, SchemaSnapshot, ServerIdentity, SourceError, TransactionBytes,
+    BinlogSource, BinlogStream, DumpRequest, SchemaSnapshot, ServerIdentity, SourceError,
 };
 use towpath_engine::position::FilePosition;
 
@@ -164,8 +164,8 @@ impl BinlogSource for MySqlSource {
         Ok(Box::new(dump::start(self, request).await?))
     }
 
-    async fn read_transaction(&self, at: &FilePosition) -> Result<TransactionBytes, SourceError> {
-        transaction::read(self, at).await
+    async fn open_transaction(&self, at: &FilePosition) -> Result<Box<dyn BinlogStream>, SourceError> {
+        Ok(Box::new(transaction::open(self, at).await?))
     }
 
     async fn table_schemas(

@@ -1,45 +1,36 @@
-//! One transaction's bytes by file and position: the witness of protocol §4.
+//! One transaction's events by file and position: witnesses and XA groups (protocol §4).
 //!
-//! Must not decode rows. A transaction ends with its commit, or before the next one begins.
+//! Must not decode rows, nor hold more than a batch. A transaction ends with its commit, or before the next one begins.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Duration;
 
-use towpath_engine::ports::source::{SourceError, TransactionBytes};
+use async_trait::async_trait;
+use towpath_engine::ports::source::{BinlogStream, EventBatch, SourceError};
 use towpath_engine::position::FilePosition;
 
 use super::events::{Gather, Raw, kind};
 use super::{MySqlSource, dump};
 
-/// A witness is held in memory as a whole; larger transactions are refused by name.
-const MAX_BYTES: usize = 512 << 20;
-
-/// Reads the transaction that starts at `at`.
-pub(super) async fn read(source: &MySqlSource, at: &FilePosition) -> Result<TransactionBytes, SourceError> {
+/// Begins reading the transaction that starts at `at`.
+pub(super) async fn open(source: &MySqlSource, at: &FilePosition) -> Result<TransactionStream, SourceError> {
     let limit = source.config.query_timeout;
-    let reading = async {
-        let mut dump = dump::open_at(source, at, passing_server_id()).await?;
-        let mut reader = Reader::new(at);
-        loop {
-            match dump.next_raw().await {
-                Ok(Some(raw)) => {
-                    if reader.on(&raw)? {
-                        break;
-                    }
-                }
-                Ok(None) => break,
-                // At the first event these mean the place is wrong, not the event.
-                Err(SourceError::Checksum(text)) if reader.gather.is_empty() => return Err(SourceError::NoEvent(text)),
-                Err(SourceError::Unavailable(text)) if reader.gather.is_empty() && text.contains("contradicts") => {
-                    return Err(SourceError::NoEvent(text));
-                }
-                Err(err) => return Err(err),
-            }
+    let opening = dump::open_at(source, at, passing_server_id());
+    let dump = tokio::time::timeout(limit, opening).await.map_err(|_| slow(at, limit))??;
+    let mut stream = TransactionStream { dump, at: at.clone(), gather: Gather::default(), state: State::Before, limit };
+    // Refusals come in place of the first event: wait for it, so that the caller sees them here.
+    let first = async {
+        while stream.state == State::Before {
+            stream.step().await?;
         }
-        reader.finish()
+        Ok(())
     };
-    tokio::time::timeout(limit, reading)
-        .await
-        .unwrap_or_else(|_| Err(SourceError::Unavailable(format!("reading {at} took over {} s", limit.as_secs()))))
+    tokio::time::timeout(limit, first).await.map_err(|_| slow(at, limit))??;
+    Ok(stream)
+}
+
+fn slow(at: &FilePosition, limit: Duration) -> SourceError {
+    SourceError::Unavailable(format!("reading {at} took over {} s", limit.as_secs()))
 }
 
 /// A server id that no standing replica has: a server ends the dump of a replica whose id connects again.
@@ -48,52 +39,92 @@ fn passing_server_id() -> u32 {
     0x8000_0000 | (random >> 1)
 }
 
-/// Takes a stream's events until the transaction is complete.
-struct Reader<'a> {
-    at: &'a FilePosition,
-    gather: Gather,
-    complete: bool,
+/// How far a transaction has been read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Its first event has not come.
+    Before,
+    /// It goes on.
+    Within,
+    /// It may end here: only what follows tells.
+    MayEnd,
+    /// It has ended.
+    Ended,
 }
 
-impl<'a> Reader<'a> {
-    fn new(at: &'a FilePosition) -> Self {
-        Self { at, gather: Gather::default(), complete: false }
+/// A transaction's events, batch by batch.
+pub(super) struct TransactionStream {
+    dump: dump::Dump,
+    at: FilePosition,
+    gather: Gather,
+    state: State,
+    limit: Duration,
+}
+
+impl TransactionStream {
+    /// Takes the next event in. Cancelling loses nothing.
+    async fn step(&mut self) -> Result<(), SourceError> {
+        match self.dump.next_raw().await {
+            Ok(Some(raw)) => self.on(&raw),
+            Ok(None) => match self.state {
+                State::MayEnd | State::Ended => {
+                    self.state = State::Ended;
+                    Ok(())
+                }
+                State::Before => Err(SourceError::NoEvent(format!("no transaction starts at {}", self.at))),
+                State::Within => Err(SourceError::NoEvent(format!("the transaction at {} has no end", self.at))),
+            },
+            // At the first event these mean the place is wrong, not the event.
+            Err(SourceError::Checksum(text)) if self.state == State::Before => Err(SourceError::NoEvent(text)),
+            Err(SourceError::Unavailable(text)) if self.state == State::Before && text.contains("contradicts") => {
+                Err(SourceError::NoEvent(text))
+            }
+            Err(err) => Err(err),
+        }
     }
 
-    /// Whether the transaction is at its end.
-    fn on(&mut self, raw: &Raw) -> Result<bool, SourceError> {
-        if self.gather.is_empty() {
+    fn on(&mut self, raw: &Raw) -> Result<(), SourceError> {
+        if self.state == State::Before {
             // Artificial events come first: their positions are 0 or, for the file's description, the file's start.
             if is_preamble(raw) {
-                return Ok(false);
+                return Ok(());
             }
             let start = raw.log_pos().wrapping_sub(raw.event_size());
             if start != self.at.position as u32 || !is_start(raw) {
                 return Err(SourceError::NoEvent(format!("{} is not the start of a transaction", self.at)));
             }
         } else if is_start(raw) || matches!(raw.kind(), kind::ROTATE | kind::STOP | kind::FORMAT_DESCRIPTION) {
-            return Ok(true);
-        }
-        if self.gather.len() + raw.event_size() as usize > MAX_BYTES {
-            return Err(SourceError::Refused(format!("the transaction at {} exceeds {MAX_BYTES} bytes", self.at)));
+            if self.state == State::Within {
+                return Err(SourceError::NoEvent(format!("the transaction at {} has no end", self.at)));
+            }
+            self.state = State::Ended;
+            return Ok(());
         }
         if !self.gather.takes(raw) {
             return Err(SourceError::NoEvent(format!("the checksum setting changes within {}", self.at)));
         }
         self.gather.push(raw);
-        let commits = matches!(raw.kind(), kind::XID | kind::XA_PREPARE | kind::TRANSACTION_PAYLOAD);
-        self.complete = commits || (raw.kind() == kind::QUERY && !is_begin(raw));
-        Ok(commits)
+        self.state = match raw.kind() {
+            kind::XID | kind::XA_PREPARE | kind::TRANSACTION_PAYLOAD => State::Ended,
+            kind::QUERY if !is_begin(raw) => State::MayEnd,
+            _ => State::Within,
+        };
+        Ok(())
     }
+}
 
-    fn finish(mut self) -> Result<TransactionBytes, SourceError> {
-        if self.gather.is_empty() {
-            return Err(SourceError::NoEvent(format!("no transaction starts at {}", self.at)));
+#[async_trait]
+impl BinlogStream for TransactionStream {
+    async fn next(&mut self) -> Result<EventBatch, SourceError> {
+        let until = tokio::time::Instant::now() + self.limit;
+        while self.state != State::Ended && !self.gather.is_full() {
+            let limit = self.limit;
+            match tokio::time::timeout_at(until, self.step()).await {
+                Ok(stepped) => stepped?,
+                Err(_) => return Err(slow(&self.at, limit)),
+            }
         }
-        if !self.complete {
-            return Err(SourceError::NoEvent(format!("the transaction at {} has no end", self.at)));
-        }
-        Ok(TransactionBytes { events: self.gather.take() })
+        Ok(self.gather.take())
     }
 }
 

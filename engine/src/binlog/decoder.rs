@@ -13,6 +13,7 @@ use super::resolve::resolve;
 use super::rows::{self, RowsEvent, RowsKind};
 use super::table_map::{self, MapError, TableMap};
 use super::tagged;
+use super::xa;
 use crate::cause::{Cause, Stop};
 use crate::schema::TableSchema;
 
@@ -96,14 +97,14 @@ impl Decoder {
             EventType::UPDATE_ROWS_V1 => self.rows(&header, body, RowsKind::Update, false),
             EventType::DELETE_ROWS_V1 => self.rows(&header, body, RowsKind::Delete, false),
             EventType::TABLE_MAP => self.table_map(&header, body),
-            EventType::QUERY => read(parse_query(body, 0)).and_then(|event| refuse_xa(event).map_err(place)),
+            EventType::QUERY => read(parse_query(body, 0)),
             EventType::EXECUTE_LOAD_QUERY => read(parse_query(body, LOAD_QUERY_EXTRA)),
             EventType::XID => read(Reader::new(body).u64("a transaction id of 8 bytes").map(Event::Xid)),
             EventType::GTID => read(gtid::parse_gtid(body).map(Event::Gtid)),
             EventType::GTID_TAGGED => read(tagged::parse_tagged_gtid(body).map(Event::Gtid)),
             EventType::ANONYMOUS_GTID => read(gtid::parse_gtid(body).map(Event::AnonymousGtid)),
             EventType::PREVIOUS_GTIDS => read(gtid::parse_previous_gtids(body).map(Event::PreviousGtids)),
-            EventType::MARIADB_GTID => self.mariadb_gtid(&header, body),
+            EventType::MARIADB_GTID => read(gtid::parse_mariadb_gtid(body, header.server_id).map(Event::MariaDbGtid)),
             EventType::MARIADB_GTID_LIST => read(gtid::parse_mariadb_gtid_list(body).map(Event::MariaDbGtidList)),
             EventType::ROTATE => {
                 self.maps.clear();
@@ -120,6 +121,7 @@ impl Decoder {
             EventType::HEARTBEAT => read(parse_heartbeat(body, header.log_pos)),
             EventType::HEARTBEAT_V2 => read(parse_heartbeat_v2(body)),
             EventType::STOP => Ok(Event::Stop),
+            EventType::XA_PREPARE => read(xa::parse_prepare(body).map(Event::XaPrepare)),
             other => without_rows(other, &header, body).map_err(place),
         }
     }
@@ -201,15 +203,6 @@ impl Decoder {
         let event = RowsEvent::parse(reader, (kind, version_2), head.end_of_statement, (map, schema)).map_err(stop)?;
         Ok(Event::Rows(event))
     }
-
-    fn mariadb_gtid<'a>(&mut self, header: &EventHeader, body: &'a [u8]) -> Result<Event<'a>, Stop> {
-        let gtid = gtid::parse_mariadb_gtid(body, header.server_id)
-            .map_err(|bad| at_place(corrupt(bad, header.event_type), header))?;
-        if gtid.flags & (gtid::MariaDbGtid::PREPARED_XA | gtid::MariaDbGtid::COMPLETED_XA) != 0 {
-            return Err(at_place(undecoded("an XA transaction", "end XA transactions on the source"), header));
-        }
-        Ok(Event::MariaDbGtid(gtid))
-    }
 }
 
 /// Bytes of an EXECUTE_LOAD_QUERY's head beyond a query's: file id, two offsets, how to treat duplicates.
@@ -257,15 +250,6 @@ fn parse_query<'a>(body: &'a [u8], extra: usize) -> Read<Event<'a>> {
     }
     let sql = String::from_utf8_lossy(reader.rest());
     Ok(Event::Query(Query { database, sql, error, execution_s }))
-}
-
-fn refuse_xa(event: Event<'_>) -> Result<Event<'_>, Stop> {
-    match &event {
-        Event::Query(query) if query.kind() == super::event::QueryKind::Xa => {
-            Err(undecoded("an XA transaction", "use plain transactions on the source"))
-        }
-        _ => Ok(event),
-    }
 }
 
 fn parse_rotate<'a>(body: &'a [u8]) -> Read<Event<'a>> {
@@ -331,7 +315,6 @@ fn without_rows<'a>(event_type: EventType, header: &EventHeader, body: &[u8]) ->
             let number = number.map_err(|bad| corrupt(bad, event_type))?;
             Err(Stop::new(Cause::Incident, format!("the source reports incident {number}: {message}")))
         }
-        EventType::XA_PREPARE => Err(undecoded(&name, "use plain transactions on the source")),
         EventType::TRANSACTION_PAYLOAD => Err(undecoded(&name, "set binlog_transaction_compression=OFF on the source")),
         EventType::PARTIAL_UPDATE_ROWS => {
             Err(undecoded(&name, "remove PARTIAL_JSON from binlog_row_value_options on the source"))

@@ -150,10 +150,7 @@ fn a_row_that_ends_early_is_corrupt_after_the_whole_ones() {
 
 #[test]
 fn what_is_not_decoded_stops_by_name() {
-    let query = |sql: &str| raw(EventType::QUERY, 0, &[&[0; 13], &b"\0"[..], sql.as_bytes()].concat());
     for (event, words) in [
-        (raw(EventType::XA_PREPARE, 0, &[0; 20]), "XA_prepare"),
-        (query("XA START X'31',X'',1"), "XA"),
         (raw(EventType::TRANSACTION_PAYLOAD, 0, &[0]), "binlog_transaction_compression"),
         (raw(EventType::PARTIAL_UPDATE_ROWS, 0, &[0; 20]), "binlog_row_value_options"),
         (raw(EventType::MARIADB_START_ENCRYPTION, 0, &[0; 17]), "encrypt_binlog"),

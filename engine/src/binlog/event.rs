@@ -8,6 +8,7 @@ use super::gtid::{Gtid, MariaDbGtid, PreviousGtids};
 use super::header::EventType;
 use super::read::{Read, Reader};
 use super::rows::RowsEvent;
+use super::xa::XaPrepare;
 
 /// A decoded event. Values that are text in the server are `str`; row values stay raw bytes (see [`super::text`]).
 #[derive(Debug, Clone)]
@@ -35,6 +36,8 @@ pub enum Event<'a> {
     Query(Query<'a>),
     /// A transaction of transactional tables commits.
     Xid(u64),
+    /// A group of rows of an XA transaction ends: prepared, or committed in one phase.
+    XaPrepare(XaPrepare),
     /// A table's id, valid for the rows events that follow up to the statement's end.
     TableMap(TableMapEvent<'a>),
     /// Rows of a captured table.
@@ -133,7 +136,7 @@ pub enum QueryKind {
     Rollback,
     /// SAVEPOINT or ROLLBACK TO: within a transaction, no effect on rows that are in the log.
     Savepoint,
-    /// An XA statement.
+    /// An XA statement: see [`super::XaStatement`].
     Xa,
     /// Anything else: DDL, or DML written as a statement.
     Statement,

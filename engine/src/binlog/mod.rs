@@ -27,9 +27,11 @@ mod tagged;
 mod temporal;
 pub mod text;
 pub mod unpack;
+mod xa;
 
 pub use decoder::{Decoder, Filter};
 pub use event::{Event, FormatDescription, Query, QueryKind, TableMapEvent};
 pub use gtid::{Gtid, MariaDbGtid, PreviousGtids, SourceIntervals, format_uuid};
 pub use header::{EventHeader, EventType, FLAG_ARTIFICIAL, FLAG_IGNORABLE, HEADER_LEN, counts};
 pub use rows::{Field, Row, RowImage, RowsEvent, RowsKind};
+pub use xa::{XaPrepare, XaStatement, Xid};

@@ -4,11 +4,12 @@
 //! Must not change the state.
 
 use super::course::{Failure, Halt};
-use super::encode::{Encoder, EncoderContext, Highest};
+use super::encode::{Encoder, EncoderContext, Highest, Resume};
 use super::epoch::{self, WitnessRead};
 use super::leader::Leader;
 use super::settings;
 use super::tail::read_witness;
+use crate::cause::Cause;
 use crate::ports::source::{BinlogStream, DumpRequest, ServerIdentity, SourceError};
 use crate::position::FilePosition;
 use crate::state::Witness;
@@ -37,6 +38,7 @@ impl Leader {
         let halt = |stop| Failure::Halt(Halt::Stop(stop));
         epoch::same_server(&self.state, &self.carried.resume, &server).map_err(halt)?;
         self.check_witness(&server).await?;
+        self.look_after_groups(&server);
         let config = &self.course.config;
         let request = DumpRequest {
             from: self.carried.resume.clone(),
@@ -51,7 +53,11 @@ impl Leader {
             server: server.server_uuid.clone(),
             names_in_binlog: server.row_metadata == "FULL",
         };
-        let from = (self.carried.resume.clone(), self.carried.offset);
+        let from = Resume {
+            position: self.carried.resume.clone(),
+            offset: self.carried.offset,
+            prepared: self.carried.prepared.clone(),
+        };
         let shared = (self.course.env.clone(), self.course.meters.clone());
         tracing::info!(server = server.server_uuid, offset = self.carried.offset, "reading the binlog");
         Ok((stream, Encoder::new(config, context, &self.state, from, shared)))
@@ -70,6 +76,26 @@ impl Leader {
             }
             _ => witness,
         }
+    }
+
+    /// Prepared XA groups are read again at their COMMIT. One that the source has purged stops nothing yet, since it may
+    /// be rolled back; but it is told.
+    fn look_after_groups(&self, server: &ServerIdentity) {
+        let purged =
+            |witness: &Witness| FilePosition::new(witness.file.clone(), 0).file_number() < server.oldest.file_number();
+        let mut unreadable = 0;
+        for group in self.carried.prepared.iter().filter(|group| purged(&group.witness)) {
+            tracing::error!(
+                xid = group.xid,
+                gtid = group.witness.gtid,
+                file = group.witness.file,
+                cause = Cause::XaPurged.name(),
+                "a prepared XA group was purged on the source: its XA COMMIT will stop the pipeline"
+            );
+            unreadable += 1;
+        }
+        self.course.meters.xa_unreadable.set(unreadable);
+        self.course.meters.xa_prepared.set(self.carried.prepared.len() as i64);
     }
 
     async fn check_witness(&self, server: &ServerIdentity) -> Result<(), Failure> {

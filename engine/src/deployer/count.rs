@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use super::tail::write_witness;
-use crate::binlog::{Event, EventHeader, MariaDbGtid, QueryKind};
+use super::xa::XaEnd;
+use crate::binlog::{Event, EventHeader, MariaDbGtid, QueryKind, XaStatement};
 use crate::cause::{Cause, Stop};
 use crate::gtid::{Gtid, Tag, Uuid};
 use crate::position::{FilePosition, Position};
@@ -64,6 +65,8 @@ pub struct TransactionEnd {
     pub original_commit_us: u64,
     /// Commit time on the server being read, ms.
     pub commit_ms: u64,
+    /// What it means for an XA group.
+    pub xa: Option<Arc<XaEnd>>,
 }
 
 impl TransactionEnd {
@@ -135,6 +138,10 @@ pub enum Step {
 
 struct Open {
     id: TransactionId,
+    /// The offset of its first byte.
+    from: u64,
+    /// An XA group: its bytes count at its COMMIT, so the offset stays.
+    withheld: bool,
     start: u64,
     length: u64,
     hasher: crc32fast::Hasher,
@@ -167,18 +174,14 @@ impl Counter {
         self.place(header, event)?;
         self.event_offset = self.offset;
         let begins = self.begins(header, event)?;
-        if header.counts() && self.open.is_some() {
-            self.offset += raw.len() as u64;
-            if self.offset > MAX_OFFSET {
-                return Err(Stop::new(
-                    Cause::EpochSpace,
-                    "the epoch's offsets are used up (281 TB): set the position anew",
-                ));
-            }
-            if let Some(open) = &mut self.open {
-                open.length += raw.len() as u64;
-                open.hasher.update(raw);
-                open.time_s = header.timestamp;
+        if header.counts()
+            && let Some(open) = &mut self.open
+        {
+            open.length += raw.len() as u64;
+            open.hasher.update(raw);
+            open.time_s = header.timestamp;
+            if !open.withheld {
+                self.advance(raw)?;
             }
         }
         if self.ends(event) {
@@ -189,6 +192,37 @@ impl Counter {
             (false, true) => Step::Inside,
             (false, false) => Step::Outside,
         })
+    }
+
+    /// Counts an event.
+    fn advance(&mut self, raw: &[u8]) -> Result<(), Stop> {
+        self.offset += raw.len() as u64;
+        if self.offset > MAX_OFFSET {
+            let detail = "the epoch's offsets are used up (281 TB): set the position anew";
+            return Err(Stop::new(Cause::EpochSpace, detail));
+        }
+        Ok(())
+    }
+
+    /// The open transaction is an XA group: none of its bytes count here.
+    pub fn withhold(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.withheld = true;
+            self.offset = open.from;
+        }
+    }
+
+    /// A group's events follow, by [`Counter::insert`]. The open transaction counts from here on, if it did not.
+    pub fn release(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.withheld = false;
+        }
+    }
+
+    /// Counts an event of an XA group at the place where the group takes effect.
+    pub fn insert(&mut self, header: &EventHeader, raw: &[u8]) -> Result<(), Stop> {
+        self.event_offset = self.offset;
+        if header.counts() { self.advance(raw) } else { Ok(()) }
     }
 
     /// Follows the place in the files. Positions in headers have 32 bits: files may be larger.
@@ -264,6 +298,8 @@ impl Counter {
         }
         self.open = Some(Open {
             id,
+            from: self.offset,
+            withheld: false,
             start: self.position.saturating_sub(u64::from(header.size)),
             length: 0,
             hasher: crc32fast::Hasher::new(),
@@ -278,11 +314,15 @@ impl Counter {
     fn ends(&self, event: &Event<'_>) -> bool {
         let Some(open) = &self.open else { return false };
         match event {
-            Event::Xid(_) => true,
+            Event::Xid(_) | Event::XaPrepare(_) => true,
             Event::Query(query) => match query.kind() {
+                QueryKind::Xa => {
+                    let statement = XaStatement::parse(&query.sql);
+                    matches!(statement, Some(XaStatement::Commit(_) | XaStatement::Rollback(_)))
+                }
                 QueryKind::Commit | QueryKind::Rollback => true,
                 QueryKind::Statement => !open.begun,
-                QueryKind::Begin | QueryKind::Savepoint | QueryKind::Xa => false,
+                QueryKind::Begin | QueryKind::Savepoint => false,
             },
             _ => false,
         }
@@ -301,6 +341,7 @@ impl Counter {
             crc32: open.hasher.finalize(),
             original_commit_us: open.original_commit_us,
             commit_ms: commit_us / 1000,
+            xa: None,
         })
     }
 
@@ -312,6 +353,23 @@ impl Counter {
     /// The offset after the last counted byte.
     pub fn offset(&self) -> u64 {
         self.offset
+    }
+
+    /// The open transaction up to and with the last event.
+    pub fn so_far(&self) -> Witness {
+        let mut witness = Witness {
+            file: self.file.to_string(),
+            start: self.position,
+            gtid: String::new(),
+            length: 0,
+            crc32: 0,
+            original_commit_us: 0,
+        };
+        if let Some(open) = &self.open {
+            (witness.start, witness.length) = (open.start, open.length);
+            witness.crc32 = open.hasher.clone().finalize();
+        }
+        witness
     }
 
     /// The open transaction up to and with the last event, as the witness' header has it.

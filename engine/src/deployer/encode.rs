@@ -9,13 +9,14 @@ use super::count::{Counter, Step, TransactionId, carry};
 use super::meters::Meters;
 use super::outbox::Outbox;
 use super::statement::{self, Effect};
+use super::xa::{GroupNeed, Groups};
 use crate::binlog::{Decoder, Event, EventHeader, Query, QueryKind, RowsEvent};
 use crate::cause::{Cause, Stop};
 use crate::env::Env;
 use crate::format::{DeadRow, EventContext, FlatConfig, FlatWriter, RecordFormat};
 use crate::position::{FilePosition, Position};
 use crate::routing::Router;
-use crate::state::{PipelineState, SchemaBook};
+use crate::state::{PipelineState, PreparedXa, SchemaBook};
 
 /// The highest position that was handed on, with the header text that proves it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,15 +71,29 @@ pub struct Encoder {
     now_ms: u64,
     highest: Option<Highest>,
     dead: Vec<DeadLetter>,
+    groups: Groups,
+}
+
+/// What part of the budget recent XA groups may take, so that they need not be read again.
+const GROUPS_SHARE: usize = 8;
+
+/// Where a stream resumes.
+pub struct Resume {
+    /// What is carried.
+    pub position: Position,
+    /// Its offset in the epoch: the end of the last transaction.
+    pub offset: u64,
+    /// XA groups that are prepared there.
+    pub prepared: Vec<PreparedXa>,
 }
 
 impl Encoder {
-    /// For a stream that resumes at `resume`, the end of the transaction before `offset`.
+    /// For a stream that resumes there.
     pub fn new(
         config: &DeployerConfig,
         context: EncoderContext,
         state: &PipelineState,
-        (resume, offset): (Position, u64),
+        resume: Resume,
         (env, meters): (Env, Meters),
     ) -> Self {
         let filter = config.tables.clone();
@@ -103,17 +118,18 @@ impl Encoder {
             filter,
             schemas_from,
             decoder,
-            counter: Counter::new(offset),
+            counter: Counter::new(resume.offset),
             writer,
             env,
             meters,
-            read: resume,
+            read: resume.position,
             gtid: String::new(),
             executed: String::new(),
             batch: 0,
             now_ms: 0,
             highest: None,
             dead: Vec::new(),
+            groups: Groups::new(resume.prepared, config.budget_bytes / GROUPS_SHARE),
         }
     }
 
@@ -124,31 +140,83 @@ impl Encoder {
     }
 
     /// Takes the next event. Its records, and its transaction's end, go into the outbox.
-    pub fn event(&mut self, raw: &[u8], outbox: &mut Outbox) -> Result<(), Stop> {
+    ///
+    /// An event that an XA group takes effect at is not taken at first: the group's events are to be given to
+    /// [`Encoder::group_event`] up to [`Encoder::group_is_complete`], then the same event again.
+    pub fn event(&mut self, raw: &[u8], outbox: &mut Outbox) -> Result<Option<GroupNeed>, Stop> {
         let header = EventHeader::parse(raw)?;
+        if self.groups.withholds() && Groups::is_content(header.event_type) {
+            self.counter.step(&header, raw, &Event::Ignored(header.event_type))?;
+            self.meters.binlog_bytes.add(raw.len() as u64);
+            self.groups.keep(raw);
+            return Ok(None);
+        }
         let event = self.decoder.decode(raw).map_err(|stop| self.placed(stop))?;
+        let own = || self.counter.so_far();
+        if let Some(need) = self.groups.need(&event, raw, own).map_err(|stop| self.placed(stop))? {
+            self.counter.release();
+            return Ok(Some(need));
+        }
         let step = self.counter.step(&header, raw, &event)?;
         self.meters.binlog_bytes.add(raw.len() as u64);
         if let Step::Begin = step {
             self.gtid = self.counter.open_id().as_ref().map(TransactionId::text).unwrap_or_default();
             self.executed.clear();
+            self.groups.begin(raw);
         }
+        if self.groups.take(&event, raw).map_err(|stop| self.placed(stop))? {
+            self.counter.withhold();
+        }
+        let mut end_of_group = None;
         match event {
             Event::Rows(rows) => self.rows(rows, &header, outbox)?,
-            Event::Query(query) if query.kind() == QueryKind::Statement => self.statement(&query)?,
-            _ => {}
+            Event::Query(ref query) if query.kind() == QueryKind::Statement && !self.groups.withholds() => {
+                self.statement(query)?;
+            }
+            ref other => end_of_group = self.groups.end(other),
         }
-        if let Step::End(end) = step {
+        if let Step::End(mut end) = step {
+            if self.groups.withholds() && end_of_group.is_none() {
+                return Err(self.placed(Stop::new(Cause::Corrupt, "an XA group ends without being prepared")));
+            }
+            end.xa = end_of_group.map(Arc::new);
             if !carry(&mut self.read, &end) {
                 return Err(self.placed(Stop::new(
                     Cause::NoGtid,
                     "a transaction without a GTID follows a position that is a GTID set: set gtid_mode=ON",
                 )));
             }
+            self.groups.carry(&end);
+            self.meters.xa_prepared.set(self.groups.waiting() as i64);
             self.meters.transactions.add(1);
             outbox.end(end);
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// Takes the next event of the XA group that [`Encoder::event`] asked for.
+    pub fn group_event(&mut self, raw: &[u8], outbox: &mut Outbox) -> Result<(), Stop> {
+        let header = EventHeader::parse(raw)?;
+        if !self.groups.give(&header, raw).map_err(|stop| self.placed(stop))? {
+            return Ok(());
+        }
+        let event = self.decoder.decode(raw).map_err(|stop| self.placed(stop))?;
+        self.counter.insert(&header, raw)?;
+        match event {
+            Event::Rows(rows) => self.rows(rows, &header, outbox),
+            Event::Query(query) if query.kind() == QueryKind::Statement => self.statement(&query),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the group asked for has been given in full.
+    pub fn group_is_complete(&self) -> bool {
+        self.groups.is_given()
+    }
+
+    /// Bytes of XA groups that are kept for their COMMIT.
+    pub fn group_bytes(&self) -> usize {
+        self.groups.bytes()
     }
 
     fn rows(&mut self, rows: RowsEvent<'_>, header: &EventHeader, outbox: &mut Outbox) -> Result<(), Stop> {

@@ -17,7 +17,7 @@ use crate::cause::{Cause, Stop};
 use crate::format::{ControlContext, ControlKind, RecordBuffer, write_control};
 use crate::ports::log::{LogError, LogProducer, ProducerMode, Record, TopicInfo};
 use crate::position::{FilePosition, Position};
-use crate::state::{Checkpoint, PipelineState, RingEntry};
+use crate::state::{Checkpoint, PipelineState, PreparedXa, RingEntry};
 
 /// How far everything is acknowledged.
 #[derive(Debug, Clone)]
@@ -28,6 +28,8 @@ pub struct Carried {
     pub offset: u64,
     /// The last transaction carried by this leader; `None` before the first.
     pub last: Option<TransactionEnd>,
+    /// XA groups that are prepared there.
+    pub prepared: Vec<PreparedXa>,
 }
 
 /// A leader.
@@ -151,6 +153,7 @@ impl Leader {
             tail_from,
             low_water: low_water.clone(),
         };
+        self.state.prepared.clone_from(&self.carried.prepared);
         let entry = RingEntry {
             epoch: self.state.epoch.number,
             resume: self.carried.resume.clone(),

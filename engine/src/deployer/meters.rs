@@ -47,6 +47,12 @@ pub struct Meters {
     pub tables_dropped: Metric,
     /// Repairs begun and not finished.
     pub pending_repairs: Metric,
+    /// XA groups that are prepared and neither committed nor rolled back.
+    pub xa_prepared: Metric,
+    /// XA groups that were read again at their COMMIT.
+    pub xa_read_again: Metric,
+    /// XA groups that wait and whose bytes the source has purged.
+    pub xa_unreadable: Metric,
 }
 
 impl Meters {
@@ -85,6 +91,9 @@ impl Meters {
             rows_too_large: counter("towpath_rows_too_large_total", "Rows that exceed the largest record"),
             tables_dropped: counter("towpath_tables_dropped_total", "Captured tables dropped on the source"),
             pending_repairs: gauge("towpath_pending_repairs", "Repairs begun and not finished"),
+            xa_prepared: gauge("towpath_xa_prepared", "XA groups prepared, and neither committed nor rolled back"),
+            xa_read_again: counter("towpath_xa_read_again_total", "XA groups read again at their COMMIT"),
+            xa_unreadable: gauge("towpath_xa_unreadable", "XA groups that wait although the source has purged them"),
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod election;
 mod encode;
 pub mod epoch;
 mod epochs;
+mod group;
 mod leader;
 pub mod meta;
 mod meters;
@@ -23,6 +24,7 @@ mod stream;
 pub mod tail;
 mod takeover;
 pub mod window;
+mod xa;
 
 use std::sync::Arc;
 use tokio::sync::watch;

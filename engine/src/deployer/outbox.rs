@@ -157,6 +157,7 @@ mod tests {
             crc32: 0,
             original_commit_us: 0,
             commit_ms: 0,
+            xa: None,
         }
     }
 

@@ -12,11 +12,13 @@ use super::count::{TransactionEnd, carry};
 use super::course::{Course, Failure, Halt};
 use super::election::Session;
 use super::encode::Encoder;
+use super::group::GroupReader;
 use super::leader::Leader;
 use super::outbox::{Next, Outbox};
 use super::store::{Store, StoreError};
 use super::tail::WITNESS;
 use super::window::{Acknowledged, Window};
+use super::xa::carry_prepared;
 use crate::cause::{Cause, Stop};
 use crate::format::headers::MAX_HEADERS;
 use crate::ports::log::{Delivery, LogError, LogProducer, Record};
@@ -67,6 +69,7 @@ enum Event {
     Checkpointed(Box<(Store, PipelineState)>, Result<(), StoreError>),
     Delivered(Result<(), LogError>),
     Batch(Result<EventBatch, SourceError>),
+    Group(Result<EventBatch, SourceError>),
     Timer,
 }
 
@@ -82,6 +85,8 @@ pub struct Stream<'l> {
     window: Window<TransactionEnd>,
     /// The batch being encoded, and the next event in it.
     batch: Option<(EventBatch, usize)>,
+    /// An XA group whose events go before the batch's next one.
+    group: Option<GroupReader>,
     commit: Option<(Commit, u64)>,
     checkpointing: Option<Checkpointing>,
     /// The log's open transaction: since when, and its bytes.
@@ -128,6 +133,7 @@ impl<'l> Stream<'l> {
             outbox: Outbox::default(),
             window,
             batch: None,
+            group: None,
             commit: None,
             checkpointing: None,
             open: None,
@@ -182,6 +188,16 @@ impl<'l> Stream<'l> {
             if self.ending.is_some() || self.over_budget() {
                 break;
             }
+            if let Some(group) = &mut self.group {
+                let Some(raw) = group.next_event() else { break };
+                match self.encoder.group_event(&raw, &mut self.outbox) {
+                    Ok(()) if self.encoder.group_is_complete() => self.group = None,
+                    Ok(()) => {}
+                    Err(stop) => self.end_with(Halt::Stop(stop)),
+                }
+                self.settle_dead().await?;
+                continue;
+            }
             let Some((batch, next)) = &mut self.batch else { break };
             let Some(&end) = batch.ends.get(*next) else {
                 self.batch = None;
@@ -189,16 +205,18 @@ impl<'l> Stream<'l> {
             };
             let start = next.checked_sub(1).map_or(0, |before| batch.ends[before]);
             let raw = batch.bytes.slice(start as usize..end as usize);
-            *next += 1;
-            if let Err(stop) = self.encoder.event(&raw, &mut self.outbox) {
+            match self.encoder.event(&raw, &mut self.outbox) {
+                Ok(None) => *next += 1,
+                Ok(Some(need)) => {
+                    if need.events.is_none() {
+                        self.course.meters.xa_read_again.add(1);
+                    }
+                    self.group = Some(GroupReader::new(need, &self.course.ports.source));
+                }
                 // What was committed before the event that stops the pipeline is still delivered.
-                self.end_with(Halt::Stop(stop));
-                break;
+                Err(stop) => self.end_with(Halt::Stop(stop)),
             }
-            let dead = self.encoder.take_dead();
-            if !dead.is_empty() {
-                self.leader.dead_letters(&dead).await?;
-            }
+            self.settle_dead().await?;
         }
         if let Some((batch, next)) = &self.batch
             && *next >= batch.ends.len()
@@ -208,8 +226,17 @@ impl<'l> Stream<'l> {
         Ok(())
     }
 
+    async fn settle_dead(&mut self) -> Result<(), StreamEnd> {
+        let dead = self.encoder.take_dead();
+        if !dead.is_empty() {
+            self.leader.dead_letters(&dead).await?;
+        }
+        Ok(())
+    }
+
     fn in_flight(&self) -> usize {
         self.outbox.bytes()
+            + self.encoder.group_bytes()
             + self.window.outstanding_bytes()
             + self.window.len() * std::mem::size_of::<TransactionEnd>()
     }
@@ -227,6 +254,7 @@ impl<'l> Stream<'l> {
         }
         self.source = None;
         self.batch = None;
+        self.group = None;
     }
 
     /// Hands records to the producer, in order, until it or the log's transaction is full.
@@ -338,11 +366,13 @@ impl<'l> Stream<'l> {
 
     async fn wait(&mut self, session: Session) -> Event {
         let over_budget = self.over_budget();
-        let reading = self.batch.is_none() && self.ending.is_none() && !over_budget;
+        let hungry = self.ending.is_none() && !over_budget;
+        let reading = self.batch.is_none() && hungry;
+        let grouping = hungry && self.group.as_ref().is_some_and(GroupReader::waits);
         let delivering = self.window.outstanding() > 0;
         let draining = matches!(self.ending, Some((Halt::Drained, _)));
         let pumping = session == Session::Live && !self.queue_full && self.producer.is_some();
-        let more = pumping && !self.outbox.is_empty() || self.batch.is_some() && self.ending.is_none() && !over_budget;
+        let more = pumping && !self.outbox.is_empty() || self.batch.is_some() && hungry && !grouping;
         let wake = if more { Instant::now() } else { self.next_wake(session) };
         tokio::select! {
             biased;
@@ -357,6 +387,7 @@ impl<'l> Stream<'l> {
             result = deliveries(self.producer.as_mut(), &mut self.deliveries), if delivering => {
                         Event::Delivered(result)
                     }
+            result = group(self.group.as_mut()), if grouping => Event::Group(result),
             result = batch(self.source.as_mut()), if reading => Event::Batch(result),
             () = sleep_until(wake) => Event::Timer,
         }
@@ -406,6 +437,17 @@ impl<'l> Stream<'l> {
                 result?;
                 self.delivered()?;
             }
+            Event::Group(result) => match result {
+                Ok(batch) => {
+                    if let Some(group) = &mut self.group
+                        && let Err(stop) = group.take(batch)
+                    {
+                        self.end_with(Halt::Stop(stop));
+                    }
+                }
+                Err(SourceError::Purged(text)) => self.end_with(Halt::Stop(Stop::new(Cause::XaPurged, text))),
+                Err(error) => return Err(error.into()),
+            },
             Event::Batch(result) => {
                 self.encoder.begin_batch();
                 self.batch = Some((result?, 0));
@@ -457,6 +499,7 @@ impl<'l> Stream<'l> {
         let count = self.window.advance(|end| {
             // The encoder has carried the same into its own position, so this cannot refuse.
             carry(&mut carried.resume, &end);
+            carry_prepared(&mut carried.prepared, &end);
             last = Some(end);
         });
         if let Some(end) = last {
@@ -567,6 +610,13 @@ async fn when<F: Future + Unpin>(future: Option<F>) -> F::Output {
 async fn deliveries(producer: Option<&mut Box<dyn LogProducer>>, out: &mut Vec<Delivery>) -> Result<(), LogError> {
     match producer {
         Some(producer) => producer.deliveries(out).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn group(group: Option<&mut GroupReader>) -> Result<EventBatch, SourceError> {
+    match group {
+        Some(group) => group.read().await,
         None => std::future::pending().await,
     }
 }

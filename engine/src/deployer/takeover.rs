@@ -12,6 +12,7 @@ use super::epoch::{self, Plan, Rise};
 use super::leader::{Carried, Leader, announce, describe, open};
 use super::store::Store;
 use super::tail::{self, LogTail, TailMark};
+use super::xa::prepared_before;
 use super::{Fencing, Role, Start, election, meta, settings};
 use crate::cause::{Cause, Stop};
 use crate::format::ControlKind;
@@ -218,6 +219,7 @@ impl Takeover {
         let low_water =
             if repair.low_water.len() == ends.len() { repair.low_water.clone() } else { vec![0; ends.len()] };
         state.checkpoint = checkpoint_at(&epoch.anchor, ends, low_water);
+        state.prepared = prepared_before(&state.prepared, &state.checkpoint.resume);
         state.epoch = epoch;
         state.schemas = schemas;
         state.term_base = rise.term_base;
@@ -280,7 +282,12 @@ impl Takeover {
             witness: emitted.text.as_str().into(),
             gtid: emitted.gtid.clone(),
         });
-        let carried = Carried { resume: state.checkpoint.resume.clone(), offset: state.checkpoint.offset, last: None };
+        let carried = Carried {
+            resume: state.checkpoint.resume.clone(),
+            offset: state.checkpoint.offset,
+            last: None,
+            prepared: state.prepared.clone(),
+        };
         Leader {
             course: self.course,
             session: self.session,

@@ -153,15 +153,43 @@ pub trait BinlogSource: Send + Sync {
     /// own binlog, and refuses (`Purged`, `Ahead`) if it cannot. With `Position::File` it sends from that event on.
     async fn dump(&self, request: DumpRequest) -> Result<Box<dyn BinlogStream>, SourceError>;
 
-    /// Reads the one transaction that starts at `at` (its GTID event's first byte; without GTIDs its BEGIN's).
+    /// Begins reading the one transaction that starts at `at` (its GTID event's first byte; without GTIDs its BEGIN's),
+    /// whatever its size, and disturbs no dump. The stream gives its events and, after the last one, an empty batch.
     /// Reading the same place of the same history gives the same bytes.
-    async fn read_transaction(&self, at: &FilePosition) -> Result<TransactionBytes, SourceError>;
+    async fn open_transaction(&self, at: &FilePosition) -> Result<Box<dyn BinlogStream>, SourceError>;
+
+    /// Reads the transaction that starts at `at` as a whole, up to [`MAX_TRANSACTION_BYTES`].
+    async fn read_transaction(&self, at: &FilePosition) -> Result<TransactionBytes, SourceError> {
+        collect(at, self.open_transaction(at).await?).await
+    }
 
     /// Reads the definitions of all base tables whose `(database, table)` the filter accepts.
     async fn table_schemas(
         &self,
         accept: &(dyn for<'a> Fn(&'a str, &'a str) -> bool + Send + Sync),
     ) -> Result<SchemaSnapshot, SourceError>;
+}
+
+/// A transaction that is wanted as a whole is held in memory; larger ones are refused by name.
+pub const MAX_TRANSACTION_BYTES: usize = 512 << 20;
+
+async fn collect(at: &FilePosition, mut stream: Box<dyn BinlogStream>) -> Result<TransactionBytes, SourceError> {
+    let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+    let mut checksummed = false;
+    loop {
+        let batch = stream.next().await?;
+        if batch.ends.is_empty() {
+            return Ok(TransactionBytes { events: EventBatch { bytes: bytes.into(), ends, checksummed } });
+        }
+        if bytes.len() + batch.bytes.len() > MAX_TRANSACTION_BYTES {
+            let what = format!("the transaction at {at} exceeds {MAX_TRANSACTION_BYTES} bytes");
+            return Err(SourceError::Refused(what));
+        }
+        let base = bytes.len() as u32;
+        bytes.extend_from_slice(&batch.bytes);
+        ends.extend(batch.ends.iter().map(|end| base + end));
+        checksummed = batch.checksummed;
+    }
 }
 
 /// A running dump. Dropping it closes the connection.

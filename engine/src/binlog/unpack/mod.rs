@@ -16,7 +16,7 @@ use self::payload::Payload;
 use super::header::{EventHeader, EventType};
 use crate::cause::Stop;
 use crate::ports::source::{
-    BinlogSource, BinlogStream, DumpRequest, EventBatch, SchemaSnapshot, ServerIdentity, SourceError, TransactionBytes,
+    BinlogSource, BinlogStream, DumpRequest, EventBatch, SchemaSnapshot, ServerIdentity, SourceError,
 };
 use crate::position::FilePosition;
 
@@ -44,15 +44,9 @@ impl BinlogSource for Unpacking {
         Ok(Box::new(UnpackedStream { inner, unpacker: Unpacker::default() }))
     }
 
-    async fn read_transaction(&self, at: &FilePosition) -> Result<TransactionBytes, SourceError> {
-        let packed = self.0.read_transaction(at).await?;
-        let mut unpacker = Unpacker::default();
-        unpacker.push(packed.events);
-        let mut events = unpacker.next().map_err(broken)?.unwrap_or_default();
-        if let Some(more) = unpacker.next().map_err(broken)? {
-            events = joined(events, more, &mut unpacker)?;
-        }
-        Ok(TransactionBytes { events })
+    async fn open_transaction(&self, at: &FilePosition) -> Result<Box<dyn BinlogStream>, SourceError> {
+        let inner = self.0.open_transaction(at).await?;
+        Ok(Box::new(UnpackedStream { inner, unpacker: Unpacker::default() }))
     }
 
     async fn table_schemas(
@@ -61,19 +55,6 @@ impl BinlogSource for Unpacking {
     ) -> Result<SchemaSnapshot, SourceError> {
         self.0.table_schemas(accept).await
     }
-}
-
-/// All batches as one.
-fn joined(first: EventBatch, second: EventBatch, rest: &mut Unpacker) -> Result<EventBatch, SourceError> {
-    let checksummed = first.checksummed;
-    let mut all = Builder::default();
-    let mut next = Some(second);
-    all.extend(&first);
-    while let Some(batch) = next {
-        all.extend(&batch);
-        next = rest.next().map_err(broken)?;
-    }
-    Ok(all.finish(checksummed))
 }
 
 struct UnpackedStream {
@@ -182,12 +163,6 @@ impl Builder {
             .map_err(|_| Stop::new(crate::cause::Cause::Undecoded, "a transaction of more than 4 GiB in one piece"))?;
         self.ends.push(end);
         Ok(())
-    }
-
-    fn extend(&mut self, batch: &EventBatch) {
-        let base = self.bytes.len() as u32;
-        self.bytes.extend_from_slice(&batch.bytes);
-        self.ends.extend(batch.ends.iter().map(|end| base + end));
     }
 
     fn finish(self, checksummed: bool) -> EventBatch {

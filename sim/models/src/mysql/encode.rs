@@ -18,6 +18,7 @@ pub(crate) const DELETE_ROWS_EVENT: u8 = 32;
 pub(crate) const GTID_EVENT: u8 = 33;
 pub(crate) const ANONYMOUS_GTID_EVENT: u8 = 34;
 pub(crate) const PREVIOUS_GTIDS_EVENT: u8 = 35;
+pub(crate) const XA_PREPARE_EVENT: u8 = 38;
 pub(crate) const HEARTBEAT_EVENT_V2: u8 = 41;
 
 /// Header flag: the event was made for the stream and lies in no file.

@@ -23,6 +23,7 @@ mod temporal;
 #[cfg(test)]
 mod tests;
 mod value;
+mod xa;
 
 pub use ddl::create_table as create_table_sql;
 pub use gtid::Gtids;
@@ -200,6 +201,26 @@ impl MySql {
     /// One transaction; consecutive operations of one kind on one table are one statement. Nothing happens on error.
     pub fn commit(&self, ops: &[RowOp]) -> Result<Commit, SqlError> {
         self.change(|inner, now| inner.server.commit(ops, now))
+    }
+
+    /// An XA transaction up to its PREPARE. `global` is its id's global part; its rows are held until the end.
+    pub fn xa_prepare(&self, global: &str, ops: &[RowOp]) -> Result<Commit, SqlError> {
+        self.change(|inner, now| inner.server.xa_prepare(global, ops, now))
+    }
+
+    /// XA COMMIT of a prepared transaction.
+    pub fn xa_commit(&self, global: &str) -> Result<Commit, SqlError> {
+        self.change(|inner, now| inner.server.xa_commit(global, now))
+    }
+
+    /// XA ROLLBACK of a prepared transaction.
+    pub fn xa_rollback(&self, global: &str) -> Result<Commit, SqlError> {
+        self.change(|inner, now| inner.server.xa_rollback(global, now))
+    }
+
+    /// An XA transaction that is committed in one phase.
+    pub fn xa_one_phase(&self, global: &str, ops: &[RowOp]) -> Result<Commit, SqlError> {
+        self.change(|inner, now| inner.server.xa_one_phase(global, ops, now))
     }
 
     /// A transaction of events given as (type, flags, body): for events that the model does not write by itself.

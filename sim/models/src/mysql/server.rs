@@ -8,6 +8,7 @@ use super::gtid::Gtids;
 use super::rows::{row_image, rows_head};
 use super::table_map;
 use super::value::{RowOp, TableName, Value, key_bytes};
+use super::xa::Prepared;
 use super::{Commit, MySqlConfig, SqlError};
 use std::collections::{BTreeMap, VecDeque};
 use towpath_engine::position::FilePosition;
@@ -48,13 +49,30 @@ struct Undo {
     rows: Vec<Before>,
     executed: Gtids,
     sequence: u64,
+    prepared: BTreeMap<String, Prepared>,
 }
 
 /// One row change, encoded.
-struct Change {
+pub(crate) struct Change {
     table: TableName,
     kind: u8,
     images: Vec<u8>,
+}
+
+/// Changes by statement.
+pub(crate) fn statements(changes: &[Change]) -> impl Iterator<Item = &[Change]> {
+    changes.chunk_by(|a, b| a.kind == b.kind && a.table == b.table)
+}
+
+/// The keys of the rows that an operation touches.
+pub(crate) fn row_keys(server: &Server, op: &RowOp) -> Vec<(TableName, Vec<u8>)> {
+    let Some(table) = server.tables.get(op.table()) else { return Vec::new() };
+    let keys = match op {
+        RowOp::Insert { row, .. } => vec![table.key_of(row)],
+        RowOp::Update { key, row, .. } => vec![key_bytes(key), table.key_of(row)],
+        RowOp::Delete { key, .. } => vec![key_bytes(key)],
+    };
+    keys.into_iter().map(|key| (op.table().clone(), key)).collect()
 }
 
 /// One server.
@@ -65,6 +83,8 @@ pub(crate) struct Server {
     pub binlog: Binlog,
     pub executed: Gtids,
     pub purged: Gtids,
+    /// Prepared XA transactions by the global part of their ids.
+    pub prepared: BTreeMap<String, Prepared>,
     next_table_id: u64,
     next_xid: u64,
     undo: VecDeque<Undo>,
@@ -86,6 +106,7 @@ impl Server {
             binlog,
             purged: executed.clone(),
             executed,
+            prepared: BTreeMap::new(),
             next_table_id: 90,
             next_xid: 10,
             undo: VecDeque::new(),
@@ -146,10 +167,25 @@ impl Server {
 
     /// One transaction. Nothing happens if one operation cannot be done.
     pub fn commit(&mut self, ops: &[RowOp], wall_ms: u64) -> Result<Commit, SqlError> {
+        let (changes, undo) = self.apply_all(ops)?;
+        let mut events = vec![(encode::QUERY_EVENT, encode::FLAG_SUPPRESS_USE, self.begin(&ops[0]))];
+        for rows in statements(&changes) {
+            self.put_statement(&mut events, rows);
+        }
+        self.next_xid += 1;
+        events.push((encode::XID_EVENT, 0, self.next_xid.to_le_bytes().to_vec()));
+        Ok(self.log(&events, false, wall_ms, undo))
+    }
+
+    /// Does the operations, all or none; with them what takes them back.
+    pub fn apply_all(&mut self, ops: &[RowOp]) -> Result<(Vec<Change>, Vec<Before>), SqlError> {
+        if ops.is_empty() {
+            return Err(SqlError("an empty transaction leaves no trace in the binlog".into()));
+        }
         let mut undo = Vec::with_capacity(ops.len());
         let mut changes = Vec::with_capacity(ops.len());
         for op in ops {
-            match self.apply(op, &mut undo) {
+            match self.check_locks(op).and_then(|()| self.apply(op, &mut undo)) {
                 Ok(change) => changes.push(change),
                 Err(error) => {
                     self.take_back(undo);
@@ -157,16 +193,7 @@ impl Server {
                 }
             }
         }
-        if changes.is_empty() {
-            return Err(SqlError("an empty transaction leaves no trace in the binlog".into()));
-        }
-        let mut events = vec![(encode::QUERY_EVENT, encode::FLAG_SUPPRESS_USE, self.begin(&ops[0]))];
-        for statement in changes.chunk_by(|a, b| a.kind == b.kind && a.table == b.table) {
-            self.put_statement(&mut events, statement);
-        }
-        self.next_xid += 1;
-        events.push((encode::XID_EVENT, 0, self.next_xid.to_le_bytes().to_vec()));
-        Ok(self.log(&events, false, wall_ms, undo))
+        Ok((changes, undo))
     }
 
     fn begin(&self, first: &RowOp) -> Vec<u8> {
@@ -218,7 +245,7 @@ impl Server {
     }
 
     /// TABLE_MAP and rows events of one statement, split near 8 KB; the last one ends the statement.
-    fn put_statement(&self, events: &mut Vec<(u8, u16, Vec<u8>)>, rows: &[Change]) {
+    pub fn put_statement(&self, events: &mut Vec<(u8, u16, Vec<u8>)>, rows: &[Change]) {
         let Some((first, table)) = rows.first().and_then(|row| Some((row, self.tables.get(&row.table)?))) else {
             return;
         };
@@ -252,6 +279,7 @@ impl Server {
             rows,
             executed: self.executed.clone(),
             sequence: self.binlog.sequence,
+            prepared: self.prepared.clone(),
         });
         if self.undo.len() > UNDO_LIMIT {
             self.undo.pop_front();
@@ -280,7 +308,7 @@ impl Server {
         Commit { gtid: format!("{uuid}:{number}"), at: FilePosition::new(file, start), end, wall_ms }
     }
 
-    fn take_back(&mut self, undo: Vec<Before>) {
+    pub fn take_back(&mut self, undo: Vec<Before>) {
         for (name, key, before) in undo.into_iter().rev() {
             if let Some(table) = self.tables.get_mut(&name) {
                 match before {
@@ -297,6 +325,7 @@ impl Server {
             let Some(undo) = self.undo.pop_back() else { break };
             self.take_back(undo.rows);
             self.executed = undo.executed;
+            self.prepared = undo.prepared;
             self.binlog.truncate(undo.file, undo.start);
             self.binlog.sequence = undo.sequence;
         }

@@ -4,12 +4,15 @@ use super::stream::{ModelStream, cut};
 use super::{Gtids, Inner, MySql, MySqlFault};
 use crate::faults::lock;
 use async_trait::async_trait;
+use std::collections::VecDeque;
 use towpath_engine::gtid::GtidSet;
 use towpath_engine::ports::source::{
     BinlogSource, BinlogStream, DumpRequest, EventBatch, Flavor, SchemaSnapshot, ServerIdentity, SourceError,
-    TransactionBytes,
 };
 use towpath_engine::position::{FilePosition, Position};
+
+/// Events of a transaction that are handed over at once: few, so that readers meet more than one batch.
+const TRANSACTION_BATCH: usize = 2;
 
 /// The engine's set from the model's text. The model writes only valid text, so an error is a defect that shows as one.
 fn engine_set(set: &Gtids) -> Result<GtidSet, SourceError> {
@@ -158,7 +161,7 @@ impl BinlogSource for MySql {
         )))
     }
 
-    async fn read_transaction(&self, at: &FilePosition) -> Result<TransactionBytes, SourceError> {
+    async fn open_transaction(&self, at: &FilePosition) -> Result<Box<dyn BinlogStream>, SourceError> {
         let mut inner = lock(&self.inner);
         inner.reach()?;
         inner.may_dump()?;
@@ -181,7 +184,7 @@ impl BinlogSource for MySql {
         if events.is_empty() {
             return Err(SourceError::NoEvent(format!("no transaction starts at {at}")));
         }
-        Ok(TransactionBytes { events: batch(&events, checksummed) })
+        Ok(Box::new(TransactionStream { events: events.into(), checksummed }))
     }
 
     async fn table_schemas(
@@ -198,6 +201,21 @@ impl BinlogSource for MySql {
         let tables = inner.server.tables.values().filter(|t| accept(&t.schema.database, &t.schema.table));
         let tables = tables.map(|table| table.schema.clone()).collect();
         Ok(SchemaSnapshot { before: position.clone(), after: position, end: inner.end(), tables })
+    }
+}
+
+/// A transaction's events, a few at a time.
+struct TransactionStream {
+    events: VecDeque<Vec<u8>>,
+    checksummed: bool,
+}
+
+#[async_trait]
+impl BinlogStream for TransactionStream {
+    async fn next(&mut self) -> Result<EventBatch, SourceError> {
+        let some = self.events.len().min(TRANSACTION_BATCH);
+        let events: Vec<Vec<u8>> = self.events.drain(..some).collect();
+        Ok(batch(&events, self.checksummed))
     }
 }
 

@@ -147,9 +147,16 @@ impl World {
         self.commit(&[RowOp::delete("orders", "order_main", vec![Value::Int(id)])]);
     }
 
-    fn row(&mut self, id: i64) -> Vec<Value> {
+    /// A row with the next number.
+    pub fn row(&mut self, id: i64) -> Vec<Value> {
         self.next += 1;
         vec![Value::Int(id), Value::Int(self.next), Value::Text(format!("note {}", self.next))]
+    }
+
+    /// Writes the state, as somebody who restores or repairs it does.
+    pub fn put_state(&self, state: &PipelineState) {
+        let mut state = state.clone();
+        self.zookeeper.set_node(STATE, &state::encode(&mut state).unwrap());
     }
 
     pub fn state(&self) -> Option<PipelineState> {
@@ -282,6 +289,12 @@ impl Running {
 
     pub fn metric(&self, name: &str) -> i64 {
         self.registry.snapshot().get(name).map_or(0, |family| family.series.values().map(|metric| metric.get()).sum())
+    }
+
+    /// Waits until it stops, and gives its cause.
+    pub async fn stopped(self) -> Stop {
+        let result = timeout(PATIENCE, self.task).await.expect("it neither stops nor says why").unwrap();
+        result.expect_err("it ended without a cause")
     }
 
     /// Waits until the status says so.

@@ -7,3 +7,4 @@ mod detection;
 mod fencing;
 mod harness;
 mod state;
+mod xa;
