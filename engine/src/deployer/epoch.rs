@@ -24,6 +24,11 @@ pub enum Plan {
     Rise(Rise),
 }
 
+/// What `term_base` is a multiple of: more than the `czxid`s of one ensemble, for 65,536 elections of its leader. The
+/// highest term found is not enough: a deployer of a lost ensemble may have won a higher one and written nothing yet,
+/// and adapters would drop all that comes behind its late fence. 8,191 epochs of it fit into a term.
+const TERM_STEP: i64 = 1 << 48;
+
 /// A new epoch, because the state was restored or set by hand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rise {
@@ -108,7 +113,8 @@ fn rise(
     if number > MAX_EPOCH {
         return Err(Stop::new(Cause::EpochSpace, format!("epoch {MAX_EPOCH} was the last one")));
     }
-    let term_base = state.term_base.max(tail.term).max(state.leader.term);
+    let highest = state.term_base.max(tail.term).max(state.leader.term);
+    let term_base = (highest / TERM_STEP + 1).saturating_mul(TERM_STEP);
     Ok(Plan::Rise(Rise { number, to, term_base, reason }))
 }
 

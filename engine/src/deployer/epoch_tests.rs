@@ -71,6 +71,21 @@ fn without_a_state() {
 }
 
 #[test]
+fn a_leader_of_a_lost_ensemble_that_has_written_nothing_stays_below() {
+    let config = config();
+    // Term 77 is in the log; a later candidate of that ensemble has won 80 and written nothing.
+    let Ok(Plan::Rise(rise)) = plan(Some(&state()), &tail(6, 77), 4, &topic(), &config) else { panic!("no rise") };
+    let first_of_the_new_ensemble = rise.term_base + 1;
+    assert!(first_of_the_new_ensemble > 80, "its late fence would make adapters drop the new leader's records");
+    let mut again = state();
+    again.term_base = rise.term_base;
+    let Ok(Plan::Rise(rise)) = plan(Some(&again), &tail(7, first_of_the_new_ensemble), 4, &topic(), &config) else {
+        panic!("no rise")
+    };
+    assert_eq!(rise.term_base, 2 * TERM_STEP);
+}
+
+#[test]
 fn with_a_state() {
     let config = config();
     let plan = |state: &PipelineState, tail: LogTail, meta| super::plan(Some(state), &tail, meta, &topic(), &config);
@@ -78,14 +93,17 @@ fn with_a_state() {
     assert_eq!(plan(&state(), tail(2, 40), 0), Ok(Plan::Resume), "nothing was written under this epoch yet");
     // Restored from a copy: the maximum of all, plus one, and terms above all that were seen.
     let Ok(Plan::Rise(rise)) = plan(&state(), tail(6, 77), 4) else { panic!("no rise") };
-    assert_eq!((rise.number, rise.term_base, rise.to), (7, 77, None));
+    assert_eq!((rise.number, rise.term_base, rise.to), (7, TERM_STEP, None));
     // Set by hand.
     let mut ordered = state();
     ordered.order = Some(PositionOrder { to: Some(Start::Oldest), reason: "why".into(), at_ms: 0 });
     ordered.topic_id = "another".into();
     ordered.partitions = 9;
     let Ok(Plan::Rise(rise)) = plan(&ordered, tail(3, 12), 11) else { panic!("no rise") };
-    assert_eq!((rise.number, rise.term_base, rise.to, rise.reason.as_str()), (12, 40, Some(Start::Oldest), "why"));
+    assert_eq!(
+        (rise.number, rise.term_base, rise.to, rise.reason.as_str()),
+        (12, TERM_STEP, Some(Start::Oldest), "why")
+    );
     // Another scheme counts other offsets.
     let mut scheme = state();
     scheme.epoch.scheme = SCHEME + 1;
