@@ -14,13 +14,15 @@ use towpath_engine::ports::index::SearchIndex;
 use towpath_engine::ports::log::EventLog;
 use towpath_engine::ports::source::BinlogSource;
 
-use crate::config::{Pipeline, Secret, Sink, SourceTls};
+use crate::config::{Pipeline, Secret, Server, Sink, SourceTls};
 
 /// The services of one pipeline.
 #[derive(Clone)]
 pub struct Services {
     /// MySQL or MariaDB.
     pub source: Arc<dyn BinlogSource>,
+    /// The servers that may take its place, in order.
+    pub standby: Vec<Arc<dyn BinlogSource>>,
     /// Kafka.
     pub log: Arc<dyn EventLog>,
     /// ZooKeeper.
@@ -34,7 +36,11 @@ impl Services {
     pub fn new(pipeline: &Pipeline) -> Result<Self, Stop> {
         let wrong =
             |error: connectors::ConfigError| Stop::new(Cause::Config, format!("pipeline {}: {error}", pipeline.name));
-        let source = connectors::MySqlSource::new(source(pipeline)).map_err(wrong)?;
+        let connect = |server: &Server| connectors::MySqlSource::new(source(pipeline, server)).map_err(wrong);
+        let mut standby: Vec<Arc<dyn BinlogSource>> = Vec::new();
+        for server in &pipeline.source.standby {
+            standby.push(Arc::new(connect(server)?));
+        }
         let log = connectors::KafkaLog::new(kafka(pipeline)).map_err(wrong)?;
         let coordinator = connectors::ZooKeeperFactory::new(zookeeper(pipeline)).map_err(wrong)?;
         let mut indexes: BTreeMap<String, Arc<dyn SearchIndex>> = BTreeMap::new();
@@ -42,7 +48,8 @@ impl Services {
             let index = connectors::ElasticsearchIndex::new(elasticsearch(sink)).map_err(wrong)?;
             indexes.insert(sink.config.name.clone(), Arc::new(index));
         }
-        Ok(Self { source: Arc::new(source), log: Arc::new(log), coordinator: Arc::new(coordinator), indexes })
+        let source = Arc::new(connect(&pipeline.source.server)?);
+        Ok(Self { source, standby, log: Arc::new(log), coordinator: Arc::new(coordinator), indexes })
     }
 
     /// Where documents of the pipeline lie, for the highest epoch that is kept there.
@@ -59,13 +66,13 @@ fn hidden(secret: &Secret) -> connectors::Secret {
     connectors::Secret::new(secret.reveal())
 }
 
-fn source(pipeline: &Pipeline) -> connectors::SourceConfig {
+fn source(pipeline: &Pipeline, server: &Server) -> connectors::SourceConfig {
     let source = &pipeline.source;
     connectors::SourceConfig {
-        host: source.server.host.clone(),
-        port: source.server.port,
-        user: source.server.user.clone(),
-        password: hidden(&source.server.password),
+        host: server.host.clone(),
+        port: server.port,
+        user: server.user.clone(),
+        password: hidden(&server.password),
         tls: match source.tls {
             SourceTls::Disabled => connectors::TlsMode::Disabled,
             SourceTls::Preferred => connectors::TlsMode::Preferred,

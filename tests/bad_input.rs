@@ -402,7 +402,6 @@ async fn garbage_in_the_state(world: &World) -> Result<()> {
     case.towpath(&["position", "set", "--previous", "--dry-run"])?.expect(0, &["nothing written"])?;
     case.deploy()?.expect(6, &["state-garbage"])?;
     case.towpath(&["position", "set", "--previous"])?.expect(0, &["previous state is taken again"])?;
-    case.deploy()?.expect(6, &["repair-pending", "--unrepaired"])?;
-    world.good("garbage")?.waits_with("deployer", &["--unrepaired"], "").await?;
+    world.good("garbage")?.waits_with("deployer", &[], "").await?;
     case.towpath(&["position", "show", "--json"])?.expect(0, &["\"epoch\":2"])
 }

@@ -52,6 +52,12 @@ causes! {
     HistoryRewritten = "history-rewritten", 5, "`towpath position set` to a common point, then repair";
     /// Another server answers than the one of this epoch.
     OtherServer = "other-server", 5, "point the source at the epoch's server, or `towpath position set`";
+    /// Another server answers that lacks what was carried, and is still a replica: it may catch up.
+    SourceBehind = "source-behind", 4, "nothing: Towpath waits up to `failover.catchup`, then takes the next standby";
+    /// No kept checkpoint can be found again in the server's history.
+    NoCommonPoint = "no-common-point", 5, "`towpath position set` to a position that the server has; it repairs";
+    /// The server holds transactions of two histories under the same GTIDs.
+    Diverged = "diverged", 5, "rebuild that server from one history, or point the source at another one";
     /// Without GTIDs a position means nothing on another server.
     NoGtid = "no-gtid", 5, "resume on the same server, or `towpath position set` and repair";
     /// An epoch rise still needs its repair.

@@ -249,6 +249,7 @@ fn blank(pipeline: &Pipeline) -> PipelineState {
             anchor: Anchor { resume: nowhere.clone(), file: None },
             reason: String::new(),
             began_ms: 0,
+            in_order_from: None,
         },
         checkpoint: Checkpoint {
             resume: nowhere,

@@ -142,6 +142,7 @@ pub(super) fn read(name: String, section: Section<'_>, folder: &Path) -> Option<
         }
     };
     read_checkpoint(&section, &mut deployer);
+    read_failover(&section, &mut deployer);
     let context = sink::Context { topic: &deployer.topic, folder, time_zone };
     let sinks: Vec<Sink> = section.sections("sink").into_iter().filter_map(|sink| sink::read(sink, &context)).collect();
     rules::within_pipeline(&section, &deployer.tables, &sinks);
@@ -172,9 +173,18 @@ fn read_checkpoint(section: &Section<'_>, deployer: &mut DeployerConfig) {
     let Some(checkpoint) = section.section("checkpoint") else { return };
     let allowed = Duration::from_millis(50)..=Duration::from_secs(60);
     deployer.checkpoint_interval = checkpoint.duration("interval", allowed, deployer.checkpoint_interval);
-    let allowed = Duration::from_secs(60)..=Duration::from_secs(7 * 86_400);
-    deployer.horizon = checkpoint.duration("horizon", allowed, deployer.horizon);
     checkpoint.finish();
+}
+
+fn read_failover(section: &Section<'_>, deployer: &mut DeployerConfig) {
+    let Some(failover) = section.section("failover") else { return };
+    let allowed = Duration::from_secs(1)..=Duration::from_secs(3600);
+    deployer.failover_after = failover.duration("after", allowed.clone(), deployer.failover_after);
+    deployer.failover_catchup = failover.duration("catchup", allowed.clone(), deployer.failover_catchup);
+    deployer.failover_min_interval = failover.duration("min_interval", allowed, deployer.failover_min_interval);
+    let allowed = Duration::from_secs(60)..=Duration::from_secs(7 * 86_400);
+    deployer.horizon = failover.duration("horizon", allowed, deployer.horizon);
+    failover.finish();
 }
 
 fn read_source(section: Section<'_>, folder: &Path, deployer: &mut DeployerConfig) -> Option<Source> {

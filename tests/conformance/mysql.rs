@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use towpath_engine::gtid::GtidSet;
-use towpath_engine::ports::source::{BinlogStream, DumpRequest, EventBatch, SourceError};
+use towpath_engine::ports::source::{BinlogStream, DumpRequest, EventBatch, RowsWanted, SourceError};
 use towpath_engine::position::{FilePosition, Position};
 
 use crate::lab::MySqlLab;
@@ -34,6 +34,10 @@ crate::bodies! { MySql:
     "mysql-same-server-id-ends-older-dump" => same_server_id,
     "mysql-restart-keeps-history" => restart,
     "mysql-reused-gtids-invisible-to-arithmetic" => reused,
+    "mysql-rows-read-with-proof" => rows_with_proof,
+    "mysql-rows-of-no-table" => rows_of_no_table,
+    "mysql-rows-by-unknown-column-refused" => rows_by_unknown_column,
+    "mysql-a-lone-server-is-no-replica" => no_replica,
 }
 
 const ROTATE: u8 = 4;
@@ -368,6 +372,52 @@ async fn schemas(lab: &dyn MySqlLab) -> Result<()> {
         bail!("positions without sets: {:?}", snapshot.before)
     };
     ensure!(before.is_subset(after) && after.is_subset(&executed(lab).await?), "{before} to {after}");
+    Ok(())
+}
+
+async fn rows_with_proof(lab: &dyn MySqlLab) -> Result<()> {
+    let table = lab.table().await?;
+    lab.insert(&table, 1..4, "é").await?;
+    let before = executed(lab).await?;
+    let (columns, keys) = (["id".to_owned()], ["1", "3", "9"].map(|id| vec![id.to_owned()]));
+    let wanted = RowsWanted { database: "lab", table: &table, columns: &columns, keys: &keys };
+    let mut read = lab.source().read_rows(wanted).await?;
+    read.rows.sort();
+    let row = |id: i32| vec![Some(id.to_le_bytes().to_vec()), Some("é".as_bytes().to_vec())];
+    ensure!(read.rows == [row(1), row(3)], "{:?}", read.rows);
+    let defined = read.table.context("no definition")?;
+    ensure!(defined.table == table && defined.primary_key == [0] && defined.columns.len() == 2, "{defined:?}");
+    ensure!(read.server_uuid == lab.source().identify().await?.server_uuid, "{}", read.server_uuid);
+    ensure!(before.is_subset(&read.includes), "{before} is not in {}", read.includes);
+    ensure!(read.includes.is_subset(&read.may_show), "{} is not in {}", read.includes, read.may_show);
+    ensure!(read.may_show.is_subset(&executed(lab).await?), "{} is more than there is", read.may_show);
+    Ok(())
+}
+
+async fn rows_of_no_table(lab: &dyn MySqlLab) -> Result<()> {
+    lab.table().await?;
+    let (columns, keys) = (["id".to_owned()], [vec!["1".to_owned()]]);
+    let wanted = RowsWanted { database: "lab", table: "nobody_made_it", columns: &columns, keys: &keys };
+    let read = lab.source().read_rows(wanted).await?;
+    ensure!(read.table.is_none() && read.rows.is_empty(), "{read:?}");
+    ensure!(executed(lab).await?.is_subset(&read.may_show), "{read:?}");
+    Ok(())
+}
+
+async fn rows_by_unknown_column(lab: &dyn MySqlLab) -> Result<()> {
+    let table = lab.table().await?;
+    let (columns, keys) = (["nope".to_owned()], [vec!["1".to_owned()]]);
+    let wanted = RowsWanted { database: "lab", table: &table, columns: &columns, keys: &keys };
+    match lab.source().read_rows(wanted).await {
+        Err(SourceError::Refused(why)) => ensure!(why.contains("nope"), "{why}"),
+        other => bail!("{other:?}"),
+    }
+    Ok(())
+}
+
+async fn no_replica(lab: &dyn MySqlLab) -> Result<()> {
+    let server = lab.source().identify().await?;
+    ensure!(server.replica.is_none() && !server.read_only, "{server:?}");
     Ok(())
 }
 

@@ -68,7 +68,7 @@ const FAST: &[&str] = &["cli", "docs", "conformance"];
 const SERVICES: &[&str] =
     &["conformance", "connectors", "decode_real", "bad_input", "run_real", "lifecycle", "commands"];
 const SIM: &[&str] = &["deployer_on_models", "adapter", "embedded", "protocol_models"];
-const SCENARIOS: &[&str] = &["ten_kills", "sabotage"];
+const SCENARIOS: &[&str] = &["ten_kills", "sabotage", "failover_real"];
 /// What the tests of a tier share, started once.
 const SERVICES_STACK: &[&str] = &["--mariadb", "--kafka-sasl", "--es", "hot"];
 

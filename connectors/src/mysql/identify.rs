@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row, Value};
 use towpath_engine::gtid::GtidSet;
-use towpath_engine::ports::source::{Flavor, ServerIdentity, SourceError};
+use towpath_engine::ports::source::{Flavor, ReplicaState, ServerIdentity, SourceError};
 use towpath_engine::position::FilePosition;
 
 use super::MySqlSource;
@@ -34,6 +34,7 @@ pub(super) async fn identify(source: &MySqlSource, conn: &mut Conn) -> Result<Se
     };
     let uptime: Option<(String, String)> =
         source.with_deadline("SHOW STATUS", conn.query_first("SHOW GLOBAL STATUS LIKE 'Uptime'")).await?;
+    let replica = if flavor == Flavor::MySql { replica_state(source, conn).await? } else { None };
     let grants: Vec<String> = source.with_deadline("SHOW GRANTS", conn.query("SHOW GRANTS")).await?;
     let server_uuid = match flavor {
         Flavor::MySql => value("server_uuid"),
@@ -58,6 +59,7 @@ pub(super) async fn identify(source: &MySqlSource, conn: &mut Conn) -> Result<Se
         // MariaDB from 12 on answers with words here.
         read_only: is_on("super_read_only")
             || !matches!(value("read_only").to_ascii_uppercase().as_str(), "" | "OFF" | "0"),
+        replica,
         grants,
     })
 }
@@ -96,6 +98,25 @@ pub(super) async fn positions(
 
 fn parse_set(text: &str) -> Result<GtidSet, SourceError> {
     text.parse().map_err(|err| SourceError::Refused(format!("the source's GTID set cannot be read: {err}")))
+}
+
+/// How a MySQL server follows others: one row a channel. MySQL 8.0.22 renamed the statement and its columns, and 8.4
+/// refuses the old one.
+async fn replica_state(source: &MySqlSource, conn: &mut Conn) -> Result<Option<ReplicaState>, SourceError> {
+    let renamed = conn.server_version() >= (8, 0, 22);
+    let (statement, word) = if renamed { ("SHOW REPLICA STATUS", "Replica") } else { ("SHOW SLAVE STATUS", "Slave") };
+    let rows: Vec<Row> = source.with_deadline(statement, conn.query(statement)).await?;
+    let (io, sql) = (format!("{word}_IO_Running"), format!("{word}_SQL_Running"));
+    let column = |row: &Row, name: &str| row.columns_ref().iter().position(|column| column.name_str() == name);
+    let named = |row: &Row, name: &str| column(row, name).map(|index| text(row, index)).unwrap_or_default();
+    let mut state: Option<ReplicaState> = None;
+    for row in &rows {
+        let channel = state.get_or_insert_default();
+        channel.received.add(&parse_set(&named(row, "Retrieved_Gtid_Set"))?);
+        channel.receiving |= matches!(named(row, &io).as_str(), "Yes" | "Connecting");
+        channel.applying |= named(row, &sql) == "Yes";
+    }
+    Ok(state)
 }
 
 /// The binlog files and their sizes, oldest first.

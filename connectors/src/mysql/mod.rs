@@ -9,8 +9,11 @@ mod dump;
 mod error;
 mod events;
 mod identify;
+mod json;
+mod rows;
 mod schema;
 mod transaction;
+mod values;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,7 +22,7 @@ use async_trait::async_trait;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts};
 use towpath_engine::ports::source::{
-    BinlogSource, BinlogStream, DumpRequest, SchemaSnapshot, ServerIdentity, SourceError,
+    BinlogSource, BinlogStream, DumpRequest, RowsRead, RowsWanted, SchemaSnapshot, ServerIdentity, SourceError,
 };
 use towpath_engine::position::FilePosition;
 
@@ -176,6 +179,13 @@ impl BinlogSource for MySqlSource {
         let snapshot = schema::read(self, &mut conn, accept).await;
         self.close(conn).await;
         snapshot
+    }
+
+    async fn read_rows(&self, wanted: RowsWanted<'_>) -> Result<RowsRead, SourceError> {
+        let mut conn = self.connect().await?;
+        let rows = rows::read(self, &mut conn, wanted).await;
+        self.close(conn).await;
+        rows
     }
 }
 

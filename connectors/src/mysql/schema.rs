@@ -14,9 +14,7 @@ use towpath_engine::schema::{Column, ColumnType, TableSchema};
 
 use super::MySqlSource;
 use super::identify::{self, number, text};
-
-/// The id of the collation `binary`.
-const BINARY: u16 = 63;
+use super::values::BINARY;
 
 const TABLES: &str = "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' \
     AND TABLE_SCHEMA NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys') ORDER BY 1, 2";
@@ -43,7 +41,7 @@ pub(super) async fn read(
     accept: &(dyn for<'a> Fn(&'a str, &'a str) -> bool + Send + Sync),
 ) -> Result<SchemaSnapshot, SourceError> {
     let flavor = identify::flavor(source, conn).await?;
-    let by_gtid = is_by_gtid(source, conn, flavor).await?;
+    let by_gtid = flavor == Flavor::MariaDb || by_gtid(source, conn).await?;
     if flavor == Flavor::MySql && conn.server_version() >= (8, 0, 30) {
         // Generated invisible primary keys are in every row; a setting can hide them here.
         source.execute(conn, "SET SESSION show_gipk_in_create_table_and_information_schema = ON").await?;
@@ -68,10 +66,8 @@ pub(super) async fn read(
     Ok(SchemaSnapshot { before, after, end, tables: tables.into_values().collect() })
 }
 
-async fn is_by_gtid(source: &MySqlSource, conn: &mut Conn, flavor: Flavor) -> Result<bool, SourceError> {
-    if flavor == Flavor::MariaDb {
-        return Ok(true);
-    }
+/// Whether a MySQL server's `gtid_mode` is ON.
+pub(super) async fn by_gtid(source: &MySqlSource, conn: &mut Conn) -> Result<bool, SourceError> {
     let mode: Option<String> =
         source.with_deadline("@@gtid_mode", conn.query_first("SELECT @@GLOBAL.gtid_mode")).await?;
     Ok(mode.is_some_and(|mode| mode.eq_ignore_ascii_case("ON")))

@@ -70,6 +70,7 @@ impl Pipeline {
         let sinks = sinks();
         let ports = Ports {
             source: Arc::new(mysql.clone()),
+            standby: Vec::new(),
             log: kafka.clone(),
             coordinator: coordinator.clone(),
             indexes: sinks

@@ -41,6 +41,8 @@ pub struct Change<'a> {
     /// The index may hold what the before image does not tell of (a replay, a row that was read): a row that does not
     /// match is deleted, whatever it was before.
     pub blind: bool,
+    /// A delete is no row's (its image never was, or is another row's now): it counts where deletes are not carried too.
+    pub undone: bool,
 }
 
 /// How the rows of one table become operations of one sink.
@@ -78,7 +80,7 @@ impl TablePlan {
             (before, Some(after)) => self.upsert(change, before, after, buffer, out),
             (Some(before), None) => {
                 let had = change.blind || self.matched(before);
-                if self.on_delete == OnDelete::Delete && had {
+                if (self.on_delete == OnDelete::Delete || change.undone) && had {
                     out.push(self.delete(change, before, buffer)?);
                 }
                 Ok(())
@@ -111,7 +113,12 @@ impl TablePlan {
         if matches.map_err(BadRow::Condition)? {
             let key = self.document.key(after)?;
             let source = Some(self.document.source(buffer, after)?);
-            out.push(Operation { key, version: self.version(change)?, source, insert: before.is_none() });
+            out.push(Operation {
+                key,
+                version: self.version(change)?,
+                source,
+                insert: before.is_none() && !change.blind,
+            });
         } else if (had && !moved) || change.blind {
             out.push(self.delete(change, after, buffer)?);
         }
@@ -228,6 +235,7 @@ mod tests {
             offset: 77,
             commit_ms: 0,
             blind,
+            undone: false,
         };
         let mut out = Vec::new();
         plan.operations(&change, &mut BytesMut::new(), &mut out).unwrap();
@@ -281,6 +289,20 @@ mod tests {
         assert_eq!(run(&mut plan, Some(order("7", "1")), Some(order("8", "1")), false), ["-7", "+8"]);
     }
 
+    /// What only lost transactions had written goes, also where deletes are not carried.
+    #[test]
+    fn keep_does_not_keep_what_never_was() {
+        let mut plan = plan(|sink| sink.sources[0].on_delete = OnDelete::Keep);
+        let row = order("7", "1");
+        for (undone, expected) in [(false, 0), (true, 1)] {
+            let (epoch, offset, commit_ms, blind) = (3, 77, 0, true);
+            let change = Change { before: Some(&row), after: None, epoch, offset, commit_ms, blind, undone };
+            let mut out = Vec::new();
+            plan.operations(&change, &mut BytesMut::new(), &mut out).unwrap();
+            assert_eq!(out.len(), expected);
+        }
+    }
+
     #[test]
     fn versions_carry_the_rank_and_deletes_their_kind() {
         let mut cold = plan(|sink| {
@@ -288,7 +310,8 @@ mod tests {
             sink.deletes = Deletes::Hard;
         });
         let (before, mut out) = (order("7", "1"), Vec::new());
-        let change = Change { before: Some(&before), after: None, epoch: 3, offset: 77, commit_ms: 0, blind: false };
+        let (epoch, offset, commit_ms, blind, undone) = (3, 77, 0, false, false);
+        let change = Change { before: Some(&before), after: None, epoch, offset, commit_ms, blind, undone };
         cold.operations(&change, &mut BytesMut::new(), &mut out).unwrap();
         assert_eq!((out[0].version, &out[0].source), (Version::new(1, 3, 77).unwrap(), &None));
     }
@@ -297,8 +320,8 @@ mod tests {
     fn a_bad_new_document_does_not_keep_the_old_one() {
         let mut plan = plan(|_| {});
         let (before, after) = (order("7", "1"), row(&[("order_id", "8"), ("status", "1"), ("amount", "x")]));
-        let change =
-            Change { before: Some(&before), after: Some(&after), epoch: 1, offset: 1, commit_ms: 0, blind: false };
+        let (epoch, offset, commit_ms, blind, undone) = (1, 1, 0, false, false);
+        let change = Change { before: Some(&before), after: Some(&after), epoch, offset, commit_ms, blind, undone };
         let mut out = Vec::new();
         assert!(plan.operations(&change, &mut BytesMut::new(), &mut out).is_err());
         assert_eq!(out.len(), 1);

@@ -125,6 +125,12 @@ pub struct DeployerConfig {
     pub stalled_after: Duration,
     /// How far back earlier checkpoints are kept for a repair (the ring).
     pub horizon: Duration,
+    /// Without an answer of the source for this long, the next standby is asked; before that it is tried again.
+    pub failover_after: Duration,
+    /// How long another server that lacks what was carried, and is still a replica, is waited for.
+    pub failover_catchup: Duration,
+    /// The least time between two epochs: at most one failover in it.
+    pub failover_min_interval: Duration,
     /// Go on although a repair is pending; it stays pending.
     pub unrepaired: bool,
 }
@@ -158,6 +164,9 @@ impl DeployerConfig {
             backoff: (Duration::from_millis(100), Duration::from_secs(10)),
             stalled_after: Duration::from_secs(30),
             horizon: Duration::from_secs(3600),
+            failover_after: Duration::from_secs(30),
+            failover_catchup: Duration::from_secs(60),
+            failover_min_interval: Duration::from_secs(60),
             unrepaired: false,
         }
     }

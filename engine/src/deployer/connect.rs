@@ -1,44 +1,58 @@
-//! Connecting to the source, always in this order (protocol §4): who is it, is it still fit, is it the epoch's server,
-//! does the highest emitted transaction still lie there; only then the dump.
+//! Connecting to the source, always in this order (protocol §4): the server is verified, an epoch that has to rise rises,
+//! what is pending is repaired; only then the dump.
 //!
-//! Must not change the state.
+//! Must not judge a server: see [`super::verify`].
 
 use super::course::{Failure, Halt};
-use super::encode::{Encoder, EncoderContext, Highest, Resume};
-use super::epoch::{self, WitnessRead};
+use super::encode::{Encoder, EncoderContext, Resume};
 use super::leader::Leader;
-use super::settings;
-use super::tail::read_witness;
-use crate::cause::Cause;
+use super::stream::StreamEnd;
+use crate::cause::{Cause, Stop};
+use crate::ports::log::LogProducer;
 use crate::ports::source::{BinlogStream, DumpRequest, ServerIdentity, SourceError};
 use crate::position::FilePosition;
 use crate::state::Witness;
 
+/// A server that has been up for so long (seconds) is read from by a repair.
+const SETTLED_S: u64 = 2;
+
 impl Leader {
     /// A stream from what is carried on, and the encoder for it.
-    pub async fn connect(&mut self) -> Result<(Box<dyn BinlogStream>, Encoder), Halt> {
+    pub async fn connect(
+        &mut self,
+        producer: &mut dyn LogProducer,
+    ) -> Result<(Box<dyn BinlogStream>, Encoder), StreamEnd> {
         let mut attempts = self.course.attempts("source");
+        self.locate().await.map_err(StreamEnd::Halt)?;
         loop {
-            match self.try_connect().await {
+            let server = self.verified().await.map_err(StreamEnd::Halt)?;
+            if self.announced < self.state.epoch.number {
+                self.begin_epoch(producer).await.map_err(StreamEnd::Halt)?;
+            }
+            if self.must_repair() {
+                if server.uptime_s < SETTLED_S {
+                    // Uptimes are whole seconds: a restart after the reads could not be told from the one before.
+                    let detail = format!("server {} started a moment ago", server.server_uuid);
+                    let failure = Failure::Retry(Stop::new(Cause::SourceUnavailable, detail));
+                    attempts.again(failure, Some(&mut self.session)).await.map_err(StreamEnd::Halt)?;
+                    continue;
+                }
+                self.repair(producer).await?;
+                // It took a while: who answers now?
+                continue;
+            }
+            match self.dump(&server).await {
                 Ok(connected) => {
                     attempts.succeeded();
                     return Ok(connected);
                 }
-                Err(failure) => attempts.again(failure, Some(&mut self.session)).await?,
+                Err(failure) => attempts.again(failure, Some(&mut self.session)).await.map_err(StreamEnd::Halt)?,
             }
         }
     }
 
-    async fn try_connect(&self) -> Result<(Box<dyn BinlogStream>, Encoder), Failure> {
-        let source = &self.course.ports.source;
-        let server = source.identify().await?;
-        if let Some(stop) = settings::findings(&server, &self.course.config).into_iter().next() {
-            return Err(Failure::Halt(Halt::Stop(stop)));
-        }
-        let halt = |stop| Failure::Halt(Halt::Stop(stop));
-        epoch::same_server(&self.state, &self.carried.resume, &server).map_err(halt)?;
-        self.check_witness(&server).await?;
-        self.look_after_groups(&server);
+    async fn dump(&self, server: &ServerIdentity) -> Result<(Box<dyn BinlogStream>, Encoder), Failure> {
+        self.look_after_groups(server);
         let config = &self.course.config;
         let request = DumpRequest {
             from: self.carried.resume.clone(),
@@ -46,12 +60,19 @@ impl Leader {
             heartbeat: config.heartbeat,
             read_deadline: config.read_deadline,
         };
-        let stream = source.dump(request).await?;
+        let stream = self.source().dump(request).await.map_err(|error| match error {
+            // It was verified a moment ago: another server may have taken the address, or a purge may have run.
+            SourceError::Ahead(why) | SourceError::Purged(why) | SourceError::NoEvent(why) => {
+                Failure::from(SourceError::Unavailable(why))
+            }
+            error => Failure::from(error),
+        })?;
         let context = EncoderContext {
             term: self.term.unsigned_abs(),
             epoch: self.state.epoch.number,
             server: server.server_uuid.clone(),
             names_in_binlog: server.row_metadata == "FULL",
+            in_order_from: self.state.epoch.in_order_from.clone(),
         };
         let from = Resume {
             position: self.carried.resume.clone(),
@@ -63,18 +84,29 @@ impl Leader {
         Ok((stream, Encoder::new(config, context, &self.state, from, shared)))
     }
 
-    /// The witness of the highest position that anybody has emitted under this epoch, not only of the checkpoint: what
-    /// lies beyond the checkpoint may have been read by consumers already.
-    fn highest_witness(&self) -> Option<Witness> {
-        let carried = self.carried.last.as_ref().map(|last| (last.offset, last.witness()));
-        let kept = || self.state.checkpoint.witness.clone().map(|witness| (self.state.checkpoint.offset, witness));
-        let (offset, witness) = carried.or_else(kept).map_or((0, None), |(offset, witness)| (offset, Some(witness)));
-        match &self.highest {
-            // An event at the carried offset or above it belongs to a later transaction.
-            Some(Highest { offset: highest, witness: text, gtid }) if *highest >= offset => {
-                read_witness(text, gtid).or(witness)
+    /// Waits for a server that may go on. An epoch rises on the way if it has to.
+    async fn verified(&mut self) -> Result<ServerIdentity, Halt> {
+        let mut attempts = self.course.attempts("verify");
+        loop {
+            self.session.until_live().await?;
+            match self.verify().await {
+                Ok(super::verify::Verdict::Same(server)) => {
+                    attempts.succeeded();
+                    self.servers.answered();
+                    return Ok(*server);
+                }
+                Ok(super::verify::Verdict::Rise(new)) => {
+                    self.servers.answered();
+                    self.rise(*new).await?;
+                }
+                Err(failure) => {
+                    if let Failure::Retry(stop) = &failure {
+                        let count = self.course.ports.standby.len() + 1;
+                        self.servers.failed(stop, count, &self.course.config);
+                    }
+                    attempts.again(failure, Some(&mut self.session)).await?;
+                }
             }
-            _ => witness,
         }
     }
 
@@ -96,20 +128,5 @@ impl Leader {
         }
         self.course.meters.xa_unreadable.set(unreadable);
         self.course.meters.xa_prepared.set(self.carried.prepared.len() as i64);
-    }
-
-    async fn check_witness(&self, server: &ServerIdentity) -> Result<(), Failure> {
-        let Some(witness) = self.highest_witness() else { return Ok(()) };
-        let at = FilePosition::new(witness.file.clone(), witness.start);
-        let read = match self.course.ports.source.read_transaction(&at).await {
-            Ok(transaction) => WitnessRead::Bytes(transaction.events),
-            Err(error @ (SourceError::NoEvent(_) | SourceError::Purged(_) | SourceError::Ahead(_))) => {
-                WitnessRead::Gone(error.to_string())
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let last_known_ms = self.carried.last.as_ref().map_or(self.state.checkpoint.event_ms, |last| last.commit_ms);
-        epoch::judge_witness(&witness, &read, server, last_known_ms, self.course.env.wall_ms())
-            .map_err(|stop| Failure::Halt(Halt::Stop(stop)))
     }
 }

@@ -391,6 +391,11 @@ impl Counter {
         self.open.as_ref().map(|open| open.id)
     }
 
+    /// The place after the last event.
+    pub fn place_after(&self) -> FilePosition {
+        FilePosition::new(self.file.as_ref(), self.position)
+    }
+
     /// The place after the last event, for a person.
     pub fn describe(&self) -> String {
         format!("{}:{}", self.file, self.position)

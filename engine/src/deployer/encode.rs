@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::config::{DeployerConfig, TableFilter};
-use super::count::{Counter, Step, TransactionId, carry};
+use super::count::{Counter, Step, TransactionEnd, TransactionId, carry};
 use super::meters::Meters;
 use super::outbox::Outbox;
 use super::statement::{self, Effect};
@@ -13,7 +13,7 @@ use super::xa::{GroupNeed, Groups};
 use crate::binlog::{Decoder, Event, EventHeader, Query, QueryKind, RowsEvent};
 use crate::cause::{Cause, Stop};
 use crate::env::Env;
-use crate::format::{DeadRow, EventContext, FlatConfig, FlatWriter, RecordFormat};
+use crate::format::{DeadRow, EventContext, FlatConfig, FlatWriter, RecordBuffer, RecordFormat};
 use crate::position::{FilePosition, Position};
 use crate::routing::Router;
 use crate::state::{PipelineState, PreparedXa, SchemaBook};
@@ -50,6 +50,19 @@ pub struct EncoderContext {
     pub server: String,
     /// The server writes column names (`binlog_row_metadata=FULL`).
     pub names_in_binlog: bool,
+    /// Transactions before this place come out of order: see [`Encoder::take_stray`].
+    pub in_order_from: Option<FilePosition>,
+}
+
+/// A transaction that lies before some that were carried: its rows are to be read at its end.
+#[derive(Debug)]
+pub struct Stray {
+    /// Its end, which is not in the outbox yet.
+    pub end: TransactionEnd,
+    /// Its records once more, for their keys.
+    pub records: RecordBuffer,
+    /// The witness' header text for what is read.
+    pub witness: Arc<str>,
 }
 
 /// Encodes the events of one stream, from a transaction's start on.
@@ -72,6 +85,9 @@ pub struct Encoder {
     highest: Option<Highest>,
     dead: Vec<DeadLetter>,
     groups: Groups,
+    /// Records of the open transaction where it comes out of order.
+    echo: RecordBuffer,
+    stray: Option<Stray>,
 }
 
 /// What part of the budget recent XA groups may take, so that they need not be read again.
@@ -130,6 +146,8 @@ impl Encoder {
             highest: None,
             dead: Vec::new(),
             groups: Groups::new(resume.prepared, config.budget_bytes / GROUPS_SHARE),
+            echo: RecordBuffer::new(),
+            stray: None,
         }
     }
 
@@ -189,7 +207,12 @@ impl Encoder {
             self.groups.carry(&end);
             self.meters.xa_prepared.set(self.groups.waiting() as i64);
             self.meters.transactions.add(1);
-            outbox.end(end);
+            if self.echo.is_empty() {
+                outbox.end(end);
+            } else {
+                let witness = self.highest.as_ref().map_or_else(|| "".into(), |highest| Arc::clone(&highest.witness));
+                self.stray = Some(Stray { end, records: std::mem::take(&mut self.echo), witness });
+            }
         }
         Ok(None)
     }
@@ -245,6 +268,9 @@ impl Encoder {
             es_ms: u64::from(header.timestamp) * 1000,
             ts_ms: self.now_ms,
         };
+        if self.out_of_order() {
+            self.writer.write(rows.clone(), &context, &mut self.echo)?;
+        }
         let buffer = outbox.buffer();
         let dead_before = buffer.dead().len();
         self.writer.write(rows, &context, buffer)?;
@@ -326,6 +352,24 @@ impl Encoder {
     /// The highest position handed on so far, if any was.
     pub fn highest(&self) -> Option<&Highest> {
         self.highest.as_ref()
+    }
+
+    /// Whether the open transaction lies before some that were carried.
+    fn out_of_order(&self) -> bool {
+        let start = self.counter.open_start();
+        let before = |from: &FilePosition| (start.file_number(), start.position) < (from.file_number(), from.position);
+        self.context.in_order_from.as_ref().is_some_and(before)
+    }
+
+    /// Takes the transaction that ended with the last event and came out of order: before the next event its rows must
+    /// be read, and its end put into the outbox.
+    pub fn take_stray(&mut self) -> Option<Stray> {
+        self.stray.take()
+    }
+
+    /// All that was read so far: at a transaction's end, the boundary there.
+    pub fn read(&self) -> &Position {
+        &self.read
     }
 
     /// Takes the rows that no record could take.

@@ -120,13 +120,29 @@ fn rise(
 
 /// The repair that a rise needs: from the oldest kept entry, or from an older repair's start if one is pending.
 pub fn repair_of(rise: &Rise, state: &PipelineState, at_ms: u64) -> PendingRepair {
+    let oldest = state.ring.oldest();
+    let start =
+        (oldest.map(|entry| entry.resume.clone()), oldest.map(|entry| entry.low_water.clone()).unwrap_or_default());
+    repair_from(rise.number, &rise.reason, start, state, at_ms)
+}
+
+/// A repair from a position and the offsets that belong to it (none: from the log's start), or from an older repair's.
+pub fn repair_from(
+    number: u16,
+    reason: &str,
+    (from, low_water): (Option<Position>, Vec<i64>),
+    state: &PipelineState,
+    at_ms: u64,
+) -> PendingRepair {
     let mut repair = PendingRepair {
-        epoch: rise.number,
-        reason: rise.reason.clone(),
-        from: state.ring.oldest().map(|entry| entry.resume.clone()),
-        low_water: state.ring.oldest().map(|entry| entry.low_water.clone()).unwrap_or_default(),
+        epoch: number,
+        reason: reason.to_owned(),
+        from,
+        low_water,
         topic_id: state.topic_id.clone(),
         at_ms,
+        seen: None,
+        seen_at_ms: 0,
     };
     for earlier in &state.pending {
         // A rise inherits the older of both starts: else what the first one had still to mend is forgotten.

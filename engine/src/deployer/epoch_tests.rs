@@ -30,6 +30,7 @@ fn state() -> PipelineState {
             anchor: Anchor { resume: set("1-2"), file: None },
             reason: String::new(),
             began_ms: 0,
+            in_order_from: None,
         },
         checkpoint: Checkpoint {
             resume: set("1-50"),

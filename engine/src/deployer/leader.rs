@@ -12,6 +12,7 @@ use super::encode::{DeadLetter, Highest};
 use super::store::{Store, StoreError};
 use super::stream::{Stream, StreamEnd};
 use super::tail::TailMark;
+use super::verify::Servers;
 use super::{Fencing, Role};
 use crate::cause::{Cause, Stop};
 use crate::format::{ControlContext, ControlKind, RecordBuffer, write_control};
@@ -58,6 +59,10 @@ pub struct Leader {
     pub saved_at: Instant,
     /// When something was last acknowledged, or nothing waited for it.
     pub moved_at: Instant,
+    /// The highest epoch that this leader has made known in the indexes and the log.
+    pub announced: u16,
+    /// Which of the servers is asked, and what is waited for there.
+    pub servers: Servers,
 }
 
 impl Leader {
@@ -93,7 +98,18 @@ impl Leader {
             Some(producer) => producer,
             None => self.open_producer().await?,
         };
-        let (source, encoder) = self.connect().await?;
+        let mut producer = producer;
+        let connected = self.connect(producer.as_mut()).await;
+        let (source, encoder) = match connected {
+            Ok(connected) => connected,
+            Err(end) => {
+                producer.purge().await;
+                return match end {
+                    StreamEnd::Halt(halt) => Err(halt),
+                    rewind => Ok(rewind),
+                };
+            }
+        };
         self.session.until_live().await?;
         self.course.status.update(|status| status.waiting = None);
         Ok(Stream::new(self, source, producer, encoder).run().await)
@@ -138,8 +154,10 @@ impl Leader {
     /// the
     /// place after the last record of what is carried.
     pub fn begin_checkpoint(&mut self, acknowledged: &[i64]) -> Option<(Store, PipelineState)> {
-        let last = self.carried.last.as_ref()?;
+        self.carried.last.as_ref()?;
         let store = self.store.take()?;
+        self.clear_repairs();
+        let last = self.carried.last.as_ref()?;
         let tail_from = self.tail.advance(self.carried.offset, acknowledged).to_vec();
         // While a repair is pending, what it has to read again lies after the old mark.
         let low_water =
@@ -317,7 +335,7 @@ pub async fn announce(
 }
 
 /// How long the few records that are waited for one by one may take.
-const DELIVERED_WITHIN: Duration = Duration::from_secs(20);
+pub const DELIVERED_WITHIN: Duration = Duration::from_secs(20);
 
 /// Waits for so many deliveries; a failed one is an error.
 async fn await_deliveries(producer: &mut dyn LogProducer, count: usize) -> Result<(), LogError> {

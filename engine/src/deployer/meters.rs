@@ -53,6 +53,10 @@ pub struct Meters {
     pub xa_read_again: Metric,
     /// XA groups that wait and whose bytes the source has purged.
     pub xa_unreadable: Metric,
+    /// Rows read again by repairs.
+    pub repaired_rows: Metric,
+    /// Epochs begun because another server or another history answered.
+    pub failovers: Metric,
 }
 
 impl Meters {
@@ -90,6 +94,11 @@ impl Meters {
             stalled: gauge("towpath_stalled", "1 while nothing moves although there is work"),
             rows_too_large: counter("towpath_rows_too_large_total", "Rows that exceed the largest record"),
             tables_dropped: counter("towpath_tables_dropped_total", "Captured tables dropped on the source"),
+            repaired_rows: counter("towpath_repaired_rows_total", "Keys whose rows were read again by repairs"),
+            failovers: counter(
+                "towpath_failovers_total",
+                "Epochs begun because another server, or another history of the same one, answered",
+            ),
             pending_repairs: gauge("towpath_pending_repairs", "Repairs begun and not finished"),
             xa_prepared: gauge("towpath_xa_prepared", "XA groups prepared, and neither committed nor rolled back"),
             xa_read_again: counter("towpath_xa_read_again_total", "XA groups read again at their COMMIT"),

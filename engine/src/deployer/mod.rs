@@ -12,10 +12,14 @@ mod encode;
 pub mod epoch;
 mod epochs;
 mod group;
+pub mod history;
 mod leader;
 pub mod meta;
 mod meters;
 mod outbox;
+mod readback;
+mod repair;
+mod rise;
 pub mod settings;
 pub mod statement;
 pub mod status;
@@ -23,6 +27,7 @@ pub mod store;
 mod stream;
 pub mod tail;
 mod takeover;
+mod verify;
 pub mod window;
 mod xa;
 
@@ -59,6 +64,8 @@ pub struct EpochIndex {
 pub struct Ports {
     /// MySQL or MariaDB.
     pub source: Arc<dyn BinlogSource>,
+    /// Servers to go over to when `source` does not answer, in order; may be empty.
+    pub standby: Vec<Arc<dyn BinlogSource>>,
     /// Kafka.
     pub log: Arc<dyn EventLog>,
     /// ZooKeeper.
@@ -113,7 +120,9 @@ impl Deployer {
     pub async fn run(self) -> Result<(), Stop> {
         let Self { config, ports, env, registry, status, drain } = self;
         // Compressed transactions arrive as the events they hold: all offsets count those.
-        let ports = Ports { source: Arc::new(Unpacking::new(ports.source)), ..ports };
+        let unpacking = |source| Arc::new(Unpacking::new(source)) as Arc<dyn BinlogSource>;
+        let standby = ports.standby.into_iter().map(unpacking).collect();
+        let ports = Ports { source: unpacking(ports.source), standby, ..ports };
         let result = match config.validate() {
             Err(stop) => Err(stop),
             Ok(()) => {

@@ -136,6 +136,7 @@ pub(super) mod tests {
             end: FilePosition::new("b.000003", 900),
             uptime_s: 1000,
             read_only: false,
+            replica: None,
             grants: vec!["GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO `canal`@`%`".into()],
         }
     }

@@ -3,6 +3,8 @@
 //! One task does all, in a fixed order per turn; what waits (source, deliveries, commit, checkpoint, session, timer) is
 //! waited for together. Must not open a producer, choose a position or judge a server: see [`super::leader`].
 
+mod stray;
+
 use futures_util::future::BoxFuture;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
@@ -211,10 +213,13 @@ impl<'l> Stream<'l> {
                     if need.events.is_none() {
                         self.course.meters.xa_read_again.add(1);
                     }
-                    self.group = Some(GroupReader::new(need, &self.course.ports.source));
+                    self.group = Some(GroupReader::new(need, self.leader.source()));
                 }
                 // What was committed before the event that stops the pipeline is still delivered.
                 Err(stop) => self.end_with(Halt::Stop(stop)),
+            }
+            if let Some(stray) = self.encoder.take_stray() {
+                self.read_stray(stray).await?;
             }
             self.settle_dead().await?;
         }

@@ -58,6 +58,10 @@ impl LogTail {
         if epoch < self.epoch {
             return;
         }
+        // Rows that were read prove no place in the binlog.
+        if record.header(headers::READ).is_some() {
+            return;
+        }
         let Some(offset) = text(headers::OFFSET).and_then(|text| text.parse::<u64>().ok()) else { return };
         if self.highest.as_ref().is_none_or(|highest| offset >= highest.offset) {
             let own = |name| text(name).unwrap_or_default().to_owned();

@@ -10,17 +10,21 @@ use super::course::{Course, Failure, Halt, SessionWatch};
 use super::encode::Highest;
 use super::epoch::{self, Plan, Rise};
 use super::leader::{Carried, Leader, announce, describe, open};
+use super::rise::commit_times;
 use super::store::Store;
 use super::tail::{self, LogTail, TailMark};
+use super::verify::Servers;
 use super::xa::prepared_before;
-use super::{Fencing, Role, Start, election, meta, settings};
+use super::{Fencing, Role, Start, election, history, meta, settings};
 use crate::cause::{Cause, Stop};
 use crate::format::ControlKind;
 use crate::ports::coordinator::{Candidate, Coordinator};
 use crate::ports::log::{LogProducer, TopicInfo};
 use crate::ports::source::{SchemaSnapshot, ServerIdentity};
 use crate::position::Position;
-use crate::state::{Anchor, Checkpoint, EpochRecord, LeaderMark, PipelineState, Ring, SCHEME, SchemaBook};
+use crate::state::{
+    Anchor, Checkpoint, EpochRecord, LeaderMark, PipelineState, Ring, RingEntry, SCHEME, SchemaBook, Witness,
+};
 
 /// What is gathered on the way.
 struct Takeover {
@@ -119,11 +123,7 @@ impl Takeover {
         let mut leader = self.leader(state, topic, &tail);
         leader.save("decided").await?;
         leader.show();
-        check_pending(&leader)?;
-        let mut producer = producer;
-        if began {
-            leader.begin_epoch(producer.as_mut()).await?;
-        }
+        leader.announced = if began { 0 } else { leader.state.epoch.number };
         Ok((leader, producer))
     }
 
@@ -198,9 +198,41 @@ impl Takeover {
             order: None,
             audit: Vec::new(),
         };
+        if let Some(entry) = self.anchor_entry(&state, &server).await? {
+            state.ring.add(entry);
+        }
         let at = describe(&state.checkpoint.resume, state.epoch.anchor.file.as_ref());
         state.note(self.course.env.wall_ms(), format!("epoch 1 begins at {at}: {}", state.epoch.reason));
         Ok(state)
+    }
+
+    /// The anchor as the first point of the ring: until there is a checkpoint, a server is recognised by it.
+    async fn anchor_entry(
+        &mut self,
+        state: &PipelineState,
+        server: &ServerIdentity,
+    ) -> Result<Option<RingEntry>, Halt> {
+        let Position::Gtid(set) = &state.checkpoint.resume else { return Ok(None) };
+        let none =
+            Witness { file: String::new(), start: 0, gtid: String::new(), length: 0, crc32: 0, original_commit_us: 0 };
+        let witness = match history::newest(set, server) {
+            None => none,
+            Some(gtid) => {
+                let (source, config) = (Arc::clone(&self.course.ports.source), Arc::clone(&self.course.config));
+                let wanted = std::iter::once(gtid).collect();
+                let times = repeat!(self, "anchor", commit_times(source.as_ref(), &config, server, &wanted));
+                let original_commit_us = times.get(&gtid).copied().unwrap_or(0);
+                Witness { gtid: gtid.to_string(), original_commit_us, ..none }
+            }
+        };
+        Ok(Some(RingEntry {
+            epoch: state.epoch.number,
+            resume: state.checkpoint.resume.clone(),
+            offset: 0,
+            witness,
+            low_water: state.checkpoint.low_water.clone(),
+            at_ms: self.course.env.wall_ms(),
+        }))
     }
 
     /// A new epoch with its repair put on the pending list in the same write.
@@ -264,6 +296,7 @@ impl Takeover {
             anchor: Anchor { resume, file },
             reason,
             began_ms: self.course.env.wall_ms(),
+            in_order_from: None,
         };
         Ok((epoch, schemas))
     }
@@ -301,13 +334,15 @@ impl Takeover {
             unsaved: false,
             saved_at: Instant::now(),
             moved_at: Instant::now(),
+            announced: 0,
+            servers: Servers::default(),
         }
     }
 }
 
 impl Leader {
     /// Makes the epoch known where it must be known before anything is written under it: in every index, in the log.
-    async fn begin_epoch(&mut self, producer: &mut dyn LogProducer) -> Result<(), Halt> {
+    pub async fn begin_epoch(&mut self, producer: &mut dyn LogProducer) -> Result<(), Halt> {
         let (pipeline, number) = (self.course.config.pipeline.clone(), self.state.epoch.number);
         repeat!(self, "meta", meta::raise(&self.course.ports.indexes, &pipeline, number));
         let about = (number, self.term, self.state.epoch.server.as_str());
@@ -326,6 +361,7 @@ impl Leader {
                 }
             })?;
         }
+        self.announced = number;
         Ok(())
     }
 }
@@ -344,7 +380,8 @@ fn restored_start(state: &PipelineState, server: &ServerIdentity) -> Result<Star
     }
 }
 
-fn checkpoint_at(anchor: &Anchor, tail_from: Vec<i64>, low_water: Vec<i64>) -> Checkpoint {
+/// The checkpoint at an epoch's anchor.
+pub fn checkpoint_at(anchor: &Anchor, tail_from: Vec<i64>, low_water: Vec<i64>) -> Checkpoint {
     Checkpoint {
         resume: anchor.resume.clone(),
         offset: 0,
@@ -354,21 +391,4 @@ fn checkpoint_at(anchor: &Anchor, tail_from: Vec<i64>, low_water: Vec<i64>) -> C
         tail_from,
         low_water,
     }
-}
-
-/// A pending repair stops the pipeline, unless it is told to go on without.
-fn check_pending(leader: &Leader) -> Result<(), Halt> {
-    let Some(repair) = leader.state.pending.first() else { return Ok(()) };
-    let what = format!(
-        "epoch {} of pipeline {} needs a repair that is not done ({})",
-        repair.epoch, leader.state.pipeline, repair.reason
-    );
-    if !leader.course.config.unrepaired {
-        return Err(Halt::Stop(Stop::new(Cause::RepairPending, what)));
-    }
-    tracing::error!(
-        cause = Cause::RepairPending.name(),
-        "{what}; going on without it, as told: documents may be wrong"
-    );
-    Ok(())
 }

@@ -36,6 +36,7 @@ pub(super) const NAMES: [&str; headers::MAX_HEADERS] = [
     headers::COPY,
     headers::PIPELINE,
     headers::SERVER,
+    headers::READ,
 ];
 
 /// Bytes counted for the names and lengths of a record's headers and its frame, above what they hold.
@@ -187,7 +188,8 @@ pub struct ControlContext<'a> {
 /// Appends a control record: to a plain Canal consumer a statement that was logged beside rows, which it passes over.
 pub fn write_control(kind: &ControlKind, context: &ControlContext<'_>, partition: u32, out: &mut RecordBuffer) {
     let mut entry = Entry { partition, ..Entry::default() };
-    let texts = [Some(kind.as_str()), None, None, None, None, None, None, Some(context.pipeline), Some(context.server)];
+    let texts =
+        [Some(kind.as_str()), None, None, None, None, None, None, Some(context.pipeline), Some(context.server), None];
     for (place, text) in texts.into_iter().enumerate() {
         if let Some(text) = text {
             entry.headers[place] = out.text(text);

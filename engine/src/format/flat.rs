@@ -8,9 +8,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::buffer::{DeadRow, Entry, FRAME, NAMES, RecordBuffer};
-use super::headers::RowRanges;
+use super::headers::{ReadKind, RowRanges};
 use super::json::unescape;
 use super::parts::TableParts;
+use super::reads::{READ_INDEX, READ_ROWS};
 use super::{EventContext, RecordFormat, RecordMode};
 use crate::binlog::text::Text;
 use crate::binlog::{Field, RowsEvent, RowsKind};
@@ -87,6 +88,8 @@ struct Sharing<'c> {
     headers: Option<[Range<usize>; NAMES.len()]>,
     /// Bytes of a record beside its rows and its key.
     overhead: usize,
+    /// Set for rows that were read and not streamed.
+    read: Option<ReadKind>,
 }
 
 impl FlatWriter {
@@ -124,7 +127,7 @@ impl FlatWriter {
         let place = self.parts(&event.table);
         let overhead = self.tables[place].fixed_len()
             + (FRAME + self.config.pipeline.len() + context.server.len() + context.gtid.len() + context.executed.len());
-        let mut sharing = Sharing { context, kind: event.kind, headers: None, overhead };
+        let mut sharing = Sharing { context, kind: event.kind, headers: None, overhead, read: None };
         let (mut before, mut after) = (Vec::new(), Vec::new());
         let mut index = 0u32;
         while event.read_row(&mut before, &mut after)? {
@@ -136,6 +139,57 @@ impl FlatWriter {
             self.flush(place, self.touched[at], &mut sharing, out);
         }
         self.touched.clear();
+        Ok(())
+    }
+
+    /// Appends records of rows that were read: `context.offset` is the boundary's. Each row has one value a column, as a
+    /// rows event holds it; `None` is NULL.
+    ///
+    /// # Errors
+    /// What rendering a value says; `out` then holds no record of these rows.
+    pub fn write_reads(
+        &mut self,
+        table: &Arc<TableSchema>,
+        rows: &[Vec<Option<Vec<u8>>>],
+        context: &EventContext<'_>,
+        out: &mut RecordBuffer,
+    ) -> Result<(), Stop> {
+        let mark = out.mark();
+        let result = self.write_read_rows(table, rows, context, out);
+        if result.is_err() {
+            out.rewind(mark);
+            self.touched.clear();
+            self.pending.iter_mut().for_each(Pending::clear);
+        }
+        result
+    }
+
+    fn write_read_rows(
+        &mut self,
+        table: &Arc<TableSchema>,
+        rows: &[Vec<Option<Vec<u8>>>],
+        context: &EventContext<'_>,
+        out: &mut RecordBuffer,
+    ) -> Result<(), Stop> {
+        let place = self.parts(table);
+        let overhead =
+            self.tables[place].fixed_len() + FRAME + self.config.pipeline.len() + context.server.len() + FRAME / 10;
+        for rows in rows.chunks(READ_ROWS) {
+            let (kind, read) = (RowsKind::Insert, Some(ReadKind::Row));
+            let mut sharing = Sharing { context, kind, headers: None, overhead, read };
+            for (index, row) in rows.iter().enumerate() {
+                let mut after = Vec::with_capacity(row.len());
+                for value in row {
+                    after.push(value.as_deref().map_or(Field::Null, Field::Value));
+                }
+                let row = RowParts { index: READ_INDEX + index as u32, before: &[], after: &after };
+                self.row(place, &row, &mut sharing, out)?;
+            }
+            for at in 0..self.touched.len() {
+                self.flush(place, self.touched[at], &mut sharing, out);
+            }
+            self.touched.clear();
+        }
         Ok(())
     }
 
@@ -247,7 +301,8 @@ impl FlatWriter {
             let (none, epoch, offset) = (0..0, out.number(u64::from(context.epoch)), out.number(context.offset));
             let (term, gtid, pipeline) =
                 (out.number(context.term), out.text(context.gtid), out.text(&self.config.pipeline));
-            [none.clone(), epoch, offset, none.clone(), term, gtid, none, pipeline, out.text(context.server)]
+            let read = sharing.read.map_or(none.clone(), |kind| out.text(kind.as_str()));
+            [none.clone(), epoch, offset, none.clone(), term, gtid, none, pipeline, out.text(context.server), read]
         });
         let mut entry = Entry { partition, rows: pending.count, headers: shared.clone(), ..Entry::default() };
         let start = out.bytes.len();

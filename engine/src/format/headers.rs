@@ -22,13 +22,15 @@ pub const TERM: &str = "towpath-term";
 pub const COPY: &str = "towpath-copy";
 /// On control records only: the kind ([`ControlKind`]).
 pub const CONTROL: &str = "towpath-control";
+/// On rows that were read and not streamed (protocol §5): what the record says of them ([`ReadKind`]).
+pub const READ: &str = "towpath-read";
 /// The pipeline's name.
 pub const PIPELINE: &str = "towpath-pipeline";
 /// The identity of the server whose binlog the record comes from (`server_uuid`); optional.
 pub const SERVER: &str = "towpath-server";
 
 /// The most headers a record of ours carries.
-pub const MAX_HEADERS: usize = 9;
+pub const MAX_HEADERS: usize = 10;
 
 /// What a control record announces.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +61,38 @@ impl From<&str> for ControlKind {
             "epoch" => Self::Epoch,
             other => Self::Other(other.to_owned()),
         }
+    }
+}
+
+/// What a record says of rows that were read. Their version offsets are the boundary's, plus the row's index: fewer than
+/// the bytes of the GTID event that follows, so that every later event is above them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ReadKind {
+    /// The row as it is (an INSERT record).
+    Row,
+    /// An image that the row had in the log and does not have (a DELETE record): what it alone named goes. Its version is
+    /// below the one of [`ReadKind::Row`], which wins where both name one document.
+    Image,
+    /// The last images of a row that is not there (a DELETE record).
+    Missing,
+    /// The same, of a row that only lost transactions had inserted: gone also where deletes are not carried.
+    Never,
+}
+
+impl ReadKind {
+    /// The header's text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Row => "row",
+            Self::Image => "image",
+            Self::Missing => "missing",
+            Self::Never => "never",
+        }
+    }
+
+    /// Reads the header's text.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Row, Self::Image, Self::Missing, Self::Never].into_iter().find(|kind| kind.as_str() == text)
     }
 }
 
@@ -167,6 +201,8 @@ pub struct ChangeHeaders {
     pub term: u64,
     /// Set on a copy left in an old partition: the partition of the original.
     pub copy: Option<u32>,
+    /// Set on rows that were read and not streamed.
+    pub read: Option<ReadKind>,
     /// The pipeline's name; empty if absent.
     pub pipeline: String,
 }
@@ -224,6 +260,7 @@ impl Headers {
             gtid: optional(record, GTID, |text| is_gtid(text).then(|| text.to_owned()))?,
             term,
             copy: optional(record, COPY, decimal::<u32>)?,
+            read: optional(record, READ, ReadKind::parse)?,
             pipeline,
         }))
     }
@@ -318,6 +355,7 @@ mod tests {
         (GTID, "3e11fa47-71ca-11e1-9e33-c80aa9429562:23"),
         (TERM, "12"),
         (COPY, "3"),
+        (READ, "image"),
         (PIPELINE, "orders"),
     ];
 
@@ -326,6 +364,7 @@ mod tests {
         let Headers::Change(headers) = Headers::parse(&record(WHOLE)).unwrap() else { panic!("not a change") };
         assert_eq!((headers.epoch, headers.offset, headers.term, headers.copy), (7, 4096, 12, Some(3)));
         assert_eq!(headers.rows.count(), 26);
+        assert_eq!(headers.read, Some(ReadKind::Image));
         assert_eq!(headers.rows.iter().last(), Some(27));
         assert!(headers.gtid.unwrap().ends_with(":23"));
         assert_eq!(headers.pipeline, "orders");
@@ -359,6 +398,7 @@ mod tests {
             (GTID, "0-1"),
             (GTID, "0-1-2-"),
             (COPY, "-"),
+            (READ, "rows"),
         ] {
             let with: Vec<_> = WHOLE.iter().map(|&(n, v)| (n, if n == name { value } else { v })).collect();
             let error = Headers::parse(&record(&with)).unwrap_err();

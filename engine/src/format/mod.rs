@@ -9,14 +9,16 @@ pub mod headers;
 mod json;
 mod parts;
 pub mod read;
+mod reads;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod types;
 
 pub use buffer::{ControlContext, DeadRow, RecordBuffer, RecordView, write_control};
 pub use flat::{FlatConfig, FlatWriter};
-pub use headers::{ChangeHeaders, ControlHeaders, ControlKind, Headers, RowRanges};
+pub use headers::{ChangeHeaders, ControlHeaders, ControlKind, Headers, ReadKind, RowRanges};
 pub use read::{ChangeKind, ChangeRecord, Field, Incoming, ReadError, Reader, RowRef, Shape, ShapeColumn};
+pub use reads::{Gone, IMAGE_INDEX, ImageField, READ_INDEX, READ_ROWS, write_gone};
 pub use types::{TypeKind, TypedValue, ValueError};
 
 pub(crate) use json::unescape;

@@ -57,8 +57,10 @@ pub struct Shape {
     /// Indexes into `columns` of the primary key, in key order; empty without one.
     pub primary_key: Vec<usize>,
     /// The raw texts it was made from, to recognise it by.
-    types_raw: String,
-    keys_raw: String,
+    pub(super) types_raw: String,
+    pub(super) keys_raw: String,
+    /// `sqlType` as the first record of this shape had it.
+    pub(super) sql_types_raw: String,
 }
 
 /// A column as a record describes it.
@@ -252,6 +254,7 @@ struct Parts<'a> {
     ts: Option<i64>,
     ddl: bool,
     types: Option<&'a str>,
+    sql_types: Option<&'a str>,
     keys: Option<&'a str>,
     /// Raw (still escaped) column names, in order of appearance in `data` and `old`.
     names: Vec<&'a str>,
@@ -345,7 +348,7 @@ impl Reader {
             renumber(parts, &names, &shape);
             return Ok(shape);
         }
-        let shape = Arc::new(describe(id.clone(), types, keys, &names)?);
+        let shape = Arc::new(describe(id.clone(), (types, parts.sql_types.unwrap_or("null")), keys, &names)?);
         self.shapes.insert(id, Arc::clone(&shape));
         renumber(parts, &names, &shape);
         Ok(shape)
@@ -363,7 +366,12 @@ fn renumber(parts: &mut Parts<'_>, names: &[String], shape: &Shape) {
 }
 
 /// Columns as `mysqlType` lists them, then those that only rows name.
-fn describe(id: (String, String), types: &str, keys: &str, names: &[String]) -> Result<Shape, String> {
+fn describe(
+    id: (String, String),
+    (types, sql_types): (&str, &str),
+    keys: &str,
+    names: &[String],
+) -> Result<Shape, String> {
     let bad = |what: &str| format!("`{what}` is malformed");
     let mut columns: Vec<ShapeColumn> = Vec::new();
     let mut cursor = Cursor::new(types);
@@ -402,7 +410,8 @@ fn describe(id: (String, String), types: &str, keys: &str, names: &[String]) -> 
     };
     let primary_key = key_names.iter().map(place).collect::<Result<_, _>>()?;
     let (database, table) = id;
-    Ok(Shape { database, table, columns, primary_key, types_raw: types.into(), keys_raw: keys.into() })
+    let (types_raw, keys_raw, sql_types_raw) = (types.into(), keys.into(), sql_types.into());
+    Ok(Shape { database, table, columns, primary_key, types_raw, keys_raw, sql_types_raw })
 }
 
 /// A raw name without its escapes.
@@ -428,6 +437,7 @@ fn parse(text: &str) -> Result<Parts<'_>, Unexpected> {
             "ts" => parts.ts = Some(cursor.integer("`ts` in milliseconds")?),
             "isDdl" => parts.ddl = cursor.boolean("true or false")?,
             "mysqlType" => parts.types = Some(cursor.skip()?),
+            "sqlType" => parts.sql_types = Some(cursor.skip()?),
             "pkNames" => parts.keys = Some(cursor.skip()?),
             _ => {
                 cursor.skip()?;

@@ -52,8 +52,49 @@ pub struct ServerIdentity {
     pub uptime_s: u64,
     /// `@@read_only` or `@@super_read_only`.
     pub read_only: bool,
+    /// How it follows another server; `None` if no replication channel is set up (or the family is not asked).
+    pub replica: Option<ReplicaState>,
     /// The privileges of the user as `SHOW GRANTS` prints them, one a line.
     pub grants: Vec<String>,
+}
+
+/// A server that follows another one, all its channels taken together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReplicaState {
+    /// What it has received, applied or not (`Retrieved_Gtid_Set`).
+    pub received: GtidSet,
+    /// Some channel receives, or tries to.
+    pub receiving: bool,
+    /// Some channel applies what was received.
+    pub applying: bool,
+}
+
+/// Rows of one table in one consistent snapshot, with the proof of what it includes (protocol §5).
+#[derive(Debug, Clone)]
+pub struct RowsRead {
+    /// The server that answered.
+    pub server_uuid: String,
+    /// Every transaction of this set is in the rows.
+    pub includes: GtidSet,
+    /// The rows show nothing of a transaction outside this set.
+    pub may_show: GtidSet,
+    /// The table as it was in the snapshot; `None` if there is no such table.
+    pub table: Option<TableSchema>,
+    /// The rows found, in no order: one value a column of `table`, as a rows event holds it; `None` is NULL.
+    pub rows: Vec<Vec<Option<Vec<u8>>>>,
+}
+
+/// Which rows are to be read.
+#[derive(Debug, Clone, Copy)]
+pub struct RowsWanted<'a> {
+    /// The database.
+    pub database: &'a str,
+    /// The table.
+    pub table: &'a str,
+    /// The names of the key's columns.
+    pub columns: &'a [String],
+    /// The keys: one text a column, in the default rendering of [`crate::binlog::text`] (not Canal's).
+    pub keys: &'a [Vec<String>],
 }
 
 /// A request to stream events.
@@ -168,6 +209,11 @@ pub trait BinlogSource: Send + Sync {
         &self,
         accept: &(dyn for<'a> Fn(&'a str, &'a str) -> bool + Send + Sync),
     ) -> Result<SchemaSnapshot, SourceError>;
+
+    /// Reads rows by key in one consistent snapshot. A key is found by the server's own comparison, so a row may come
+    /// whose key's text is another one (`A` for `a`): the caller compares. Without GTIDs nothing can be proven:
+    /// `Refused`. A key column that the table does not have is `Refused` too.
+    async fn read_rows(&self, wanted: RowsWanted<'_>) -> Result<RowsRead, SourceError>;
 }
 
 /// A transaction that is wanted as a whole is held in memory; larger ones are refused by name.

@@ -1,4 +1,4 @@
-//! The document as bytes: `{"towpath_state":1,"crc32":"…","state":{…}}`, one line of JSON that a person can read.
+//! The document as bytes: `{"towpath_state":2,"crc32":"…","state":{…}}`, one line of JSON that a person can read.
 //!
 //! The checksum covers the text of `state` exactly as it stands. Must not repair what it cannot read.
 
@@ -8,8 +8,11 @@ use serde_json::value::RawValue;
 use super::PipelineState;
 use crate::cause::{Cause, Stop};
 
-/// The format that this code writes, and the newest it reads.
-pub const FORMAT: u32 = 1;
+/// The format that this code writes, and the newest it reads. 2 added what a repair has seen and out-of-order places;
+/// format 1 is read as a state without them.
+pub const FORMAT: u32 = 2;
+/// The oldest format that is read.
+const OLDEST_FORMAT: u32 = 1;
 
 /// The most bytes of a written state: a znode holds 1 MiB with its request's overhead, and the previous value is
 /// written
@@ -65,7 +68,7 @@ pub fn decode(bytes: &[u8]) -> Result<PipelineState, Stop> {
             format!("the state has format {}, this Towpath reads up to {FORMAT}", format.towpath_state),
         ));
     }
-    if format.towpath_state != FORMAT {
+    if format.towpath_state < OLDEST_FORMAT {
         return Err(garbage(bytes, &format!("there is no format {}", format.towpath_state)));
     }
     let envelope: Envelope<'_> = serde_json::from_slice(bytes).map_err(|error| garbage(bytes, &error.to_string()))?;
@@ -116,6 +119,7 @@ mod tests {
                 anchor: Anchor { resume: resume.clone(), file: Some(FilePosition::new("b.000001", 157)) },
                 reason: "first start".into(),
                 began_ms: 1,
+                in_order_from: None,
             },
             checkpoint: Checkpoint {
                 resume,
@@ -150,7 +154,7 @@ mod tests {
         state.ring.push(entry, Duration::from_secs(1));
         state.note(9, "set by hand");
         let bytes = encode(&mut state).unwrap();
-        assert!(bytes.starts_with(b"{\"towpath_state\":1,\"crc32\":"), "the format number comes first");
+        assert!(bytes.starts_with(b"{\"towpath_state\":2,\"crc32\":"), "the format number comes first");
         assert_eq!(decode(&bytes).unwrap(), state);
     }
 
@@ -168,13 +172,22 @@ mod tests {
         assert_eq!(decode(&bytes[..bytes.len() - 5]).unwrap_err().cause, Cause::StateGarbage);
     }
 
+    /// What an older version left is read.
+    #[test]
+    fn the_older_format_is_read() {
+        let bytes = String::from_utf8(encode(&mut state()).unwrap()).unwrap();
+        let older = bytes.replacen("\"towpath_state\":2", "\"towpath_state\":1", 1);
+        assert_eq!(decode(older.as_bytes()).unwrap(), state());
+        assert_eq!(decode(b"{\"towpath_state\":0}").unwrap_err().cause, Cause::StateGarbage);
+    }
+
     #[test]
     fn garbage_is_shown_and_a_newer_format_refused() {
         let stop = decode(b"{\"otter\":1}\x00").unwrap_err();
         assert_eq!(stop.cause, Cause::StateGarbage);
         assert!(stop.detail.contains("{\\\"otter\\\":1}\\x00"), "{}", stop.detail);
         assert_eq!(decode(b"").unwrap_err().cause, Cause::StateGarbage);
-        let newer = decode(b"{\"towpath_state\":2,\"whatever\":true}").unwrap_err();
+        let newer = decode(b"{\"towpath_state\":3,\"whatever\":true}").unwrap_err();
         assert_eq!(newer.cause, Cause::StateNewer);
     }
 

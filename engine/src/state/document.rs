@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Ring;
+use crate::gtid::GtidSet;
 use crate::position::{FilePosition, Position};
 use crate::schema::TableSchema;
 
@@ -81,6 +82,10 @@ pub struct EpochRecord {
     pub reason: String,
     /// When, wall clock, ms.
     pub began_ms: u64,
+    /// Transactions that begin before this place in the server's files lie before some that were carried: their rows
+    /// are read again when they are carried (protocol §4 step 5). `None`: there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_order_from: Option<FilePosition>,
 }
 
 /// Where offset 0 of an epoch lies.
@@ -165,6 +170,13 @@ pub struct PendingRepair {
     pub topic_id: String,
     /// When it was put here, wall clock, ms.
     pub at_ms: u64,
+    /// Set once everything was read and is acknowledged: all that the rows may show. It stays pending until that is
+    /// carried, because what was shown and is lost then would be known to nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<GtidSet>,
+    /// When the first of these rows was read, wall clock, ms; 0 before.
+    #[serde(default)]
+    pub seen_at_ms: u64,
 }
 
 /// An XA group that is prepared and not committed.

@@ -47,6 +47,16 @@ impl Ring {
         true
     }
 
+    /// Takes in an entry whatever its age: an anchor, a common point.
+    pub fn add(&mut self, entry: RingEntry) {
+        self.entries.push(entry);
+    }
+
+    /// Keeps the entries that `keep` accepts.
+    pub fn retain(&mut self, keep: impl FnMut(&RingEntry) -> bool) {
+        self.entries.retain(keep);
+    }
+
     /// Drops every second entry but the oldest and the newest. Returns whether anything was dropped.
     pub fn thin(&mut self) -> bool {
         let before = self.entries.len();

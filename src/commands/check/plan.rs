@@ -24,12 +24,8 @@ fn source(pipeline: &Pipeline) -> Part {
     }
     if !source.standby.is_empty() {
         let servers: Vec<String> = source.standby.iter().map(ToString::to_string).collect();
-        let message = format!(
-            "standby {} is not used by this version: when another server answers, the pipeline stops with the cause \
-             other-server",
-            servers.join(", ")
-        );
-        part.warning(message, Vec::new());
+        let after = deployer.failover_after.as_secs();
+        part.info(format!("goes over to {} after {after} s without an answer", servers.join(", then ")));
     }
     part
 }

@@ -81,6 +81,7 @@ impl Running {
             config.unrepaired = args.unrepaired;
             let ports = Ports {
                 source: Arc::clone(&services.source),
+                standby: services.standby.clone(),
                 log: Arc::clone(&services.log),
                 coordinator: Arc::clone(&services.coordinator),
                 indexes: services.epoch_indexes(pipeline),

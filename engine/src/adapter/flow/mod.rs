@@ -24,7 +24,7 @@ use super::status::SinkMetrics;
 use super::track::{Partition, Token};
 use crate::cause::Stop;
 use crate::env::Rng;
-use crate::format::{ChangeKind, ChangeRecord, Incoming, Reader, RowRef};
+use crate::format::{ChangeKind, ChangeRecord, Incoming, ReadKind, Reader, RowRef};
 use crate::ports::index::BulkOp;
 use crate::ports::log::{Committed, ConsumedRecord};
 use breaker::Breaker;
@@ -422,13 +422,15 @@ fn operations(
         ChangeKind::Update => (Some(&before), Some(&image)),
         ChangeKind::Delete => (Some(&image), None),
     };
+    let read = change.headers.read;
     let change = Change {
         before,
         after,
         epoch: change.headers.epoch,
         offset: row.offset(),
         commit_ms: i64::try_from(commit_ms).unwrap_or(i64::MAX),
-        blind: false,
+        blind: read.is_some(),
+        undone: matches!(read, Some(ReadKind::Image | ReadKind::Never)),
     };
     plan.operations(&change, buffer, out)
 }

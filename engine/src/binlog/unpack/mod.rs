@@ -16,7 +16,8 @@ use self::payload::Payload;
 use super::header::{EventHeader, EventType};
 use crate::cause::Stop;
 use crate::ports::source::{
-    BinlogSource, BinlogStream, DumpRequest, EventBatch, SchemaSnapshot, ServerIdentity, SourceError,
+    BinlogSource, BinlogStream, DumpRequest, EventBatch, RowsRead, RowsWanted, SchemaSnapshot, ServerIdentity,
+    SourceError,
 };
 use crate::position::FilePosition;
 
@@ -54,6 +55,10 @@ impl BinlogSource for Unpacking {
         accept: &(dyn for<'a> Fn(&'a str, &'a str) -> bool + Send + Sync),
     ) -> Result<SchemaSnapshot, SourceError> {
         self.0.table_schemas(accept).await
+    }
+
+    async fn read_rows(&self, wanted: RowsWanted<'_>) -> Result<RowsRead, SourceError> {
+        self.0.read_rows(wanted).await
     }
 }
 

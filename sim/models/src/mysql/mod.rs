@@ -2,7 +2,7 @@
 //!
 //! What a client may do is a method of [`MySql`]; the engine sees it through its port,
 //! [`towpath_engine::ports::source::BinlogSource`], which `MySql` implements. Everything a server can suffer (crash,
-//! lost tail, purge, reset, restored volume, silence) is a method too. It has no clock: the wall clock comes with
+//! lost tail, purge, reset, restored volume, silence) is a method too; other servers can follow it (`replica.rs`). It has no clock: the wall clock comes with
 //! [`Env`], elapsed time from `tokio::time`.
 //!
 //! Stricter than the real one: a value that does not fit is refused, never rounded or cut; a second dump under the same
@@ -14,6 +14,8 @@ mod ddl;
 mod encode;
 mod gtid;
 mod json;
+mod reads;
+mod replica;
 mod rows;
 mod server;
 mod source;
@@ -30,6 +32,7 @@ pub use gtid::Gtids;
 pub use value::{RowOp, TableName, Value};
 
 use crate::faults::{Faults, lock};
+use replica::Channel;
 use server::Server;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -137,6 +140,8 @@ pub(crate) struct Inner {
     pub dumps: BTreeMap<u64, u32>,
     pub next_connection: u64,
     pub started: Instant,
+    /// The server that is followed.
+    pub channel: Option<Channel>,
 }
 
 /// A handle to one model server; clones share it.
@@ -162,6 +167,7 @@ impl MySql {
             dumps: BTreeMap::new(),
             next_connection: 1,
             started: Instant::now(),
+            channel: None,
         };
         Self { inner: Arc::new(Mutex::new(inner)), changed: watch::Sender::new(0), env }
     }
@@ -247,6 +253,11 @@ impl MySql {
         inner.server.tables.get(&TableName::new(database, table)).map(|table| table.schema.clone())
     }
 
+    /// `@@server_uuid`.
+    pub fn identity(&self) -> String {
+        lock(&self.inner).server.config.server_uuid.clone()
+    }
+
     /// `@@gtid_executed`.
     pub fn executed(&self) -> Gtids {
         lock(&self.inner).server.executed.clone()
@@ -304,7 +315,9 @@ impl MySql {
     /// Puts a copy of the volume back and starts the server on it.
     pub fn restore(&self, volume: &Volume) {
         self.change(|inner, now| {
+            let last_commit_us = inner.server.last_commit_us;
             inner.server = volume.0.clone();
+            inner.server.last_commit_us = last_commit_us;
             inner.server.crash(0, now);
             inner.restarted();
         });

@@ -42,7 +42,8 @@ pub(crate) fn rows_head(table_id: u64, last_of_statement: bool, columns: usize, 
     out
 }
 
-fn put_value(out: &mut Vec<u8>, column: &Column, value: &Value) -> Result<(), Refusal> {
+/// Appends one value that is not NULL, with its length where its kind has one.
+pub(crate) fn put_value(out: &mut Vec<u8>, column: &Column, value: &Value) -> Result<(), Refusal> {
     match (&column.kind, value) {
         (ColumnType::TinyInt, _) => put_integer(out, column, value, 1),
         (ColumnType::SmallInt, _) => put_integer(out, column, value, 2),

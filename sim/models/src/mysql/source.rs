@@ -1,13 +1,17 @@
 //! The port `BinlogSource` on the model server.
 
+use super::reads::rows_by_key;
+use super::replica::Channel;
 use super::stream::{ModelStream, cut};
+use super::value::TableName;
 use super::{Gtids, Inner, MySql, MySqlFault};
 use crate::faults::lock;
 use async_trait::async_trait;
 use std::collections::VecDeque;
 use towpath_engine::gtid::GtidSet;
 use towpath_engine::ports::source::{
-    BinlogSource, BinlogStream, DumpRequest, EventBatch, Flavor, SchemaSnapshot, ServerIdentity, SourceError,
+    BinlogSource, BinlogStream, DumpRequest, EventBatch, Flavor, ReplicaState, RowsRead, RowsWanted, SchemaSnapshot,
+    ServerIdentity, SourceError,
 };
 use towpath_engine::position::{FilePosition, Position};
 
@@ -129,6 +133,7 @@ impl BinlogSource for MySql {
             end: inner.end(),
             uptime_s: inner.started.elapsed().as_secs(),
             read_only: config.read_only,
+            replica: replica_state(inner.channel.as_ref())?,
             grants: config.grants,
         })
     }
@@ -202,6 +207,32 @@ impl BinlogSource for MySql {
         let tables = tables.map(|table| table.schema.clone()).collect();
         Ok(SchemaSnapshot { before: position.clone(), after: position, end: inner.end(), tables })
     }
+
+    async fn read_rows(&self, wanted: RowsWanted<'_>) -> Result<RowsRead, SourceError> {
+        let mut inner = lock(&self.inner);
+        inner.reach()?;
+        let server = &inner.server;
+        if !server.config.gtid_mode {
+            return Err(SourceError::Refused("gtid_mode is not ON: what a row read includes cannot be proven".into()));
+        }
+        let executed = engine_set(&server.executed)?;
+        let name = TableName::new(wanted.database, wanted.table);
+        let rows = rows_by_key(server, &name, wanted.columns, wanted.keys).map_err(SourceError::Refused)?;
+        Ok(RowsRead {
+            server_uuid: server.config.server_uuid.clone(),
+            includes: executed.clone(),
+            may_show: executed,
+            table: server.tables.get(&name).map(|table| table.schema.clone()),
+            rows,
+        })
+    }
+}
+
+/// How the server follows another one.
+fn replica_state(channel: Option<&Channel>) -> Result<Option<ReplicaState>, SourceError> {
+    let Some(channel) = channel else { return Ok(None) };
+    let received = engine_set(&channel.received)?;
+    Ok(Some(ReplicaState { received, receiving: channel.receiving, applying: channel.applying }))
 }
 
 /// A transaction's events, a few at a time.

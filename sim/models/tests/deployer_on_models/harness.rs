@@ -15,8 +15,9 @@ use towpath_engine::deployer::{
     Deployer, DeployerConfig, DeployerHandle, DeployerStatus, Fencing, Ports, Role, Start, TableFilter,
 };
 use towpath_engine::env::Env;
-use towpath_engine::format::{ChangeKind, Incoming, Reader};
+use towpath_engine::format::{ChangeKind, Incoming, ReadKind, Reader};
 use towpath_engine::metrics::Registry;
+use towpath_engine::ports::source::BinlogSource;
 use towpath_engine::position::Position;
 use towpath_engine::schema::{Column, ColumnType, TableSchema};
 use towpath_engine::state::{self, PipelineState};
@@ -30,7 +31,10 @@ pub const STATE: &str = "/towpath/orders/state";
 pub const PATIENCE: Duration = Duration::from_secs(600);
 
 pub struct World {
+    /// The server that is written.
     pub mysql: MySql,
+    /// The servers a deployer knows: its source, then its standbys.
+    pub sources: Vec<MySql>,
     pub kafka: Kafka,
     pub zookeeper: ZooKeeper,
     pub env: Env,
@@ -82,7 +86,16 @@ impl World {
         zookeeper.create_path("/towpath");
         let kafka = Kafka::new(KafkaConfig::default());
         mysql.create_table(schema("order_main")).unwrap();
-        Self { mysql, kafka, zookeeper, env, next: 0, last: None, said: RefCell::default() }
+        Self {
+            sources: vec![mysql.clone()],
+            mysql,
+            kafka,
+            zookeeper,
+            env,
+            next: 0,
+            last: None,
+            said: RefCell::default(),
+        }
     }
 
     pub fn config(&self, instance: u32, fencing: Fencing) -> DeployerConfig {
@@ -96,7 +109,8 @@ impl World {
 
     pub fn ports(&self) -> Ports {
         Ports {
-            source: Arc::new(self.mysql.clone()),
+            source: Arc::new(self.sources[0].clone()),
+            standby: self.sources[1..].iter().map(|server| Arc::new(server.clone()) as Arc<dyn BinlogSource>).collect(),
             log: Arc::new(self.kafka.clone()),
             coordinator: Arc::new(self.zookeeper.factory("/towpath", "orders")),
             indexes: Vec::new(),
@@ -118,6 +132,35 @@ impl World {
         let status = running.handle.status().borrow().clone();
         assert_eq!((status.role, status.stop.as_ref()), (Role::Ended, Some(&stop)));
         stop
+    }
+
+    /// A replica of the written server, as a standby of the deployers that start from now on.
+    pub fn add_replica(&mut self, number: u32) -> MySql {
+        let server_uuid = format!("0a1b2c3d-0000-11f1-8000-{number:012}");
+        let replica = self.mysql.replica(MySqlConfig { server_uuid, server_id: number, ..mysql_config() });
+        self.sources.push(replica.clone());
+        replica
+    }
+
+    /// The written server dies; this replica is promoted and written from now on.
+    pub fn fail_over_to(&mut self, replica: &MySql) {
+        self.mysql.stop();
+        replica.promote();
+        self.mysql = replica.clone();
+    }
+
+    /// Waits until all that the written server has is carried, under an epoch of it, and nothing is left to repair.
+    pub async fn until_settled(&self) {
+        let server = self.mysql.identity();
+        self.until("all is carried and repaired", |world| {
+            world.state().is_some_and(|state| {
+                let Position::Gtid(set) = &state.checkpoint.resume else { return false };
+                state.epoch.server == server
+                    && set.to_string() == world.mysql.executed().to_string()
+                    && state.pending.is_empty()
+            })
+        })
+        .await;
     }
 
     /// Inserts a row.
@@ -207,6 +250,7 @@ impl World {
                     id: text("id").parse().unwrap(),
                     number: text("number").parse().unwrap(),
                     delete: change.kind == ChangeKind::Delete,
+                    read: change.headers.read,
                 });
             }
         }
@@ -229,7 +273,7 @@ impl World {
             changes.push(change);
         }
         let mut versions: BTreeMap<(u16, u64), &Change> = BTreeMap::new();
-        for change in &all {
+        for change in all.iter().filter(|change| change.read.is_none()) {
             let first = versions.entry((change.epoch, change.offset)).or_insert(change);
             let same = |c: &Change| (c.gtid.clone(), c.id, c.number, c.delete);
             assert_eq!(same(first), same(change), "one version, two contents");
@@ -280,6 +324,7 @@ pub struct Change {
     pub id: i64,
     pub number: i64,
     pub delete: bool,
+    pub read: Option<ReadKind>,
 }
 
 impl Running {

@@ -4,6 +4,7 @@
 
 mod delivery;
 mod detection;
+mod failover;
 mod fencing;
 mod harness;
 mod state;

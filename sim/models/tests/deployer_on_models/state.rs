@@ -46,17 +46,19 @@ async fn garbage_stops_and_the_previous_state_is_whole() {
     // The previous one taken again: an epoch rise with its repair pending.
     world.zookeeper.set_node(STATE, &previous);
     order(&world, None);
-    let stop = world.stops(world.config(2, Fencing::Transactions)).await;
-    assert_stop(&stop, Cause::RepairPending, "epoch 2");
+    let running = world.start(world.config(2, Fencing::Transactions));
+    world.until_settled().await;
     let state = world.state().unwrap();
-    assert_eq!((state.epoch.number, state.order, state.pending.len()), (2, None, 1));
-    assert_eq!((state.checkpoint.offset, state.checkpoint.resume), (0, kept.checkpoint.resume));
+    assert_eq!((state.epoch.number, state.order), (2, None));
+    assert_eq!(state.epoch.anchor.resume, kept.checkpoint.resume);
+    world.judge(Fencing::Transactions);
+    running.drain().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_newer_format_is_refused() {
     let world = used(Fencing::Transactions).await;
-    world.zookeeper.set_node(STATE, b"{\"towpath_state\":2}");
+    world.zookeeper.set_node(STATE, b"{\"towpath_state\":3}");
     assert_eq!(world.stops(world.config(2, Fencing::Transactions)).await.cause, Cause::StateNewer);
 }
 
@@ -82,9 +84,6 @@ async fn a_lost_state_stops_until_a_position_is_set_and_the_epoch_rises_above_al
         blank.ring = Default::default();
         blank.order = Some(PositionOrder { to: Some(Start::Oldest), reason: "lost".into(), at_ms: 1 });
         world.zookeeper.set_node(STATE, &state::encode(&mut blank).unwrap());
-        let stop = world.stops(world.config(2, fencing)).await;
-        assert_stop(&stop, Cause::RepairPending, "epoch 2");
-        assert_eq!(world.stops(world.config(2, fencing)).await.cause, Cause::RepairPending, "and again");
         let mut config = world.config(3, fencing);
         config.unrepaired = true;
         let running = world.start(config);
@@ -95,6 +94,11 @@ async fn a_lost_state_stops_until_a_position_is_set_and_the_epoch_rises_above_al
         assert_eq!(state.pending[0].low_water, [] as [i64; 0], "from the log's start");
         assert!(state.leader.term > term, "terms go on rising although the ensemble counts from low again");
         assert!(running.status().pending_repairs == 1);
+        running.drain().await;
+        // The next one does it.
+        let running = world.start(world.config(4, fencing));
+        world.until_settled().await;
+        assert!(world.changes().iter().any(|change| change.read.is_some()));
         world.judge(fencing);
         running.drain().await;
     }
@@ -132,17 +136,16 @@ async fn a_position_set_by_hand_raises_the_epoch_and_repairs_from_the_oldest_ent
         let oldest = before.ring.oldest().unwrap().clone();
         order(&world, Some(Start::Now));
         world.insert(20);
-        let stop = world.stops(world.config(2, fencing)).await;
-        assert_eq!(stop.cause, Cause::RepairPending);
+        // While it is pending the low-water marks stay, whatever is carried.
+        let mut config = world.config(3, fencing);
+        config.unrepaired = true;
+        let running = world.start(config.clone());
+        world.until("the epoch rises", |world| world.state().unwrap().epoch.number == 2).await;
         let state = world.state().unwrap();
         assert_eq!((state.epoch.number, state.checkpoint.offset), (2, 0));
         assert_eq!(state.pending[0].from, Some(oldest.resume));
         assert_eq!(state.pending[0].low_water, oldest.low_water);
         assert!(state.audit.iter().any(|entry| entry.what.contains("epoch 2")));
-        // While it is pending the low-water marks stay, whatever is carried.
-        let mut config = world.config(3, fencing);
-        config.unrepaired = true;
-        let running = world.start(config);
         for id in 30..40 {
             world.insert(id);
         }
@@ -153,10 +156,16 @@ async fn a_position_set_by_hand_raises_the_epoch_and_repairs_from_the_oldest_ent
         running.drain().await;
         // A second rise inherits the first one's start.
         order(&world, Some(Start::Now));
-        world.stops(world.config(4, fencing)).await;
+        let running = world.start(config);
+        world.until("the epoch rises", |world| world.state().unwrap().epoch.number == 3).await;
         let state = world.state().unwrap();
         assert_eq!((state.epoch.number, state.pending.len()), (3, 2));
         assert!(state.pending[1].low_water.iter().zip(&oldest.low_water).all(|(second, first)| second <= first));
+        running.drain().await;
+        let running = world.start(world.config(4, fencing));
+        world.until_settled().await;
+        assert!(running.metric("towpath_repaired_rows_total") >= 10);
+        running.drain().await;
     }
 }
 

@@ -1,0 +1,223 @@
+//! Repairs: after an epoch's rise every key in the log after the common point is read again and emitted as a read row
+//! (protocol §4 step 6). Whoever leads finishes this before streaming.
+//!
+//! The log is read piece by piece, so memory is bounded whatever its length; a key that comes again is read again. Must
+//! not choose where a repair starts: that stands in the pending list.
+
+use tokio::time::{Instant, timeout_at};
+
+use super::Fencing;
+use super::course::Halt;
+use super::leader::Leader;
+use super::readback::{Batch, ReadBack};
+use super::stream::StreamEnd;
+use crate::cause::{Cause, Stop};
+use crate::format::{EventContext, RecordBuffer};
+use crate::gtid::GtidSet;
+use crate::ports::log::{LogError, LogProducer, Record};
+use crate::ports::source::{RowsRead, RowsWanted};
+use crate::position::Position;
+use crate::state::PendingRepair;
+
+/// Records of the log looked at in one piece, at first; then as many as stay near [`PIECE_BYTES`].
+const PIECE: usize = 64;
+/// The most records of a piece.
+const MOST: usize = 1_024;
+/// The bytes of values that a piece is meant to have.
+const PIECE_BYTES: usize = 2 << 20;
+
+impl Leader {
+    /// Whether a pending repair has not been read yet, and is not to be left out.
+    pub fn must_repair(&self) -> bool {
+        let Some(repair) = self.state.pending.iter().find(|repair| repair.seen.is_none()) else { return false };
+        if self.course.config.unrepaired {
+            tracing::error!(
+                cause = Cause::RepairPending.name(),
+                "epoch {} needs a repair ({}); going on without it, as told: documents may be wrong",
+                repair.epoch,
+                repair.reason
+            );
+        }
+        !self.course.config.unrepaired
+    }
+
+    /// Does what is pending. The position is the one that is carried; nothing may be in flight.
+    pub async fn repair(&mut self, producer: &mut dyn LogProducer) -> Result<(), StreamEnd> {
+        // A rise inherits the start of those before it, so the last one covers all.
+        let Some(repair) = self.state.pending.iter().rfind(|repair| repair.seen.is_none()).cloned() else {
+            return Ok(());
+        };
+        let Position::Gtid(kept) = self.carried.resume.clone() else {
+            let detail = format!(
+                "epoch {} needs a repair ({}), but the source has no GTIDs to prove what a row read includes",
+                repair.epoch, repair.reason
+            );
+            return Err(Stop::new(Cause::RepairPending, detail).into());
+        };
+        tracing::warn!(epoch = repair.epoch, reason = repair.reason, "repairing");
+        let topic = self.course.ports.log.topic(&self.course.config.topic).await?;
+        let marked = repair.topic_id == topic.id && repair.low_water.len() == topic.watermarks.len();
+        let mut back = ReadBack::new(&self.course.config);
+        let mut seen = GtidSet::default();
+        // Of the first read: a restart after it may have lost what was shown.
+        let seen_at_ms = self.course.env.wall_ms();
+        let (mut keys, mut count) = (0u64, PIECE);
+        for (partition, &(first, end)) in topic.watermarks.iter().enumerate() {
+            let mut next = if marked { repair.low_water[partition].max(first) } else { first };
+            while next < end {
+                self.session.until_live().await.map_err(StreamEnd::Halt)?;
+                if self.course.draining() {
+                    return Err(StreamEnd::Halt(Halt::Drained));
+                }
+                let log = &self.course.ports.log;
+                let (records, reached) =
+                    log.read(&self.course.config.topic, partition as u32, next, end, count).await?;
+                if reached <= next {
+                    let detail = format!("partition {partition} ends at {next}, below {end}");
+                    return Err(LogError::Unavailable(detail).into());
+                }
+                next = reached;
+                let bytes: usize = records.iter().filter_map(|record| record.value.as_ref()).map(Vec::len).sum();
+                count = if bytes > PIECE_BYTES { (count / 2).max(1) } else { (count * 2).min(MOST) };
+                for record in &records {
+                    back.gather(record, &kept)?;
+                }
+                let mut buffer = RecordBuffer::new();
+                for batch in back.take() {
+                    keys += batch.keys.len() as u64;
+                    let read = self.read_batch(&batch, &kept).await?;
+                    seen.add(&read.may_show);
+                    self.write_batch(&mut back, batch, &read, self.carried.offset, &mut buffer)?;
+                }
+                self.deliver(producer, &buffer).await?;
+            }
+        }
+        self.course.meters.repaired_rows.add(keys);
+        let now_ms = self.course.env.wall_ms();
+        for pending in self.state.pending.iter_mut().filter(|pending| pending.seen.is_none()) {
+            pending.seen = Some(seen.clone());
+            pending.seen_at_ms = seen_at_ms;
+        }
+        self.clear_repairs();
+        self.state.note(now_ms, format!("epoch {} is repaired: {keys} keys read again", repair.epoch));
+        self.save("repaired").await.map_err(StreamEnd::Halt)?;
+        self.show();
+        tracing::warn!(epoch = repair.epoch, keys, "repaired");
+        Ok(())
+    }
+
+    /// Puts a read onto the pending list before it is emitted: until what it shows is carried, a server that loses that
+    /// has to be repaired from here.
+    pub async fn note_read(&mut self, gtid: &str, seen: GtidSet) -> Result<(), Halt> {
+        let now_ms = self.course.env.wall_ms();
+        self.state.pending.push(PendingRepair {
+            epoch: self.state.epoch.number,
+            reason: format!("rows of {gtid}, which came out of order, were read"),
+            from: Some(self.state.checkpoint.resume.clone()),
+            low_water: self.state.checkpoint.low_water.clone(),
+            topic_id: self.state.topic_id.clone(),
+            at_ms: now_ms,
+            seen: Some(seen),
+            seen_at_ms: now_ms,
+        });
+        self.save("read").await
+    }
+
+    /// Takes off the list what is read, acknowledged, and has shown nothing that is not carried.
+    pub fn clear_repairs(&mut self) {
+        let Position::Gtid(carried) = &self.carried.resume else { return };
+        self.state.pending.retain(|repair| !repair.seen.as_ref().is_some_and(|seen| seen.is_subset(carried)));
+    }
+
+    /// Reads a batch's rows, which must include all of `boundary`, on the epoch's server.
+    pub async fn read_batch(&mut self, batch: &Batch, boundary: &GtidSet) -> Result<RowsRead, StreamEnd> {
+        let Batch { database, table, columns, keys, .. } = batch;
+        let read = self.source().read_rows(RowsWanted { database, table, columns, keys }).await?;
+        let again = |why: String| Err(StreamEnd::Rewind(Stop::new(Cause::SourceUnavailable, why)));
+        if read.server_uuid != self.state.epoch.server {
+            return again(format!("rows were read on {}, another server than the epoch's", read.server_uuid));
+        }
+        let lacking = boundary.subtract(&read.includes);
+        if !lacking.is_empty() {
+            return again(format!("rows that were read do not include {lacking} yet"));
+        }
+        Ok(read)
+    }
+
+    /// Appends the records of a batch that was read at the boundary with this offset.
+    pub fn write_batch(
+        &self,
+        back: &mut ReadBack,
+        batch: Batch,
+        read: &RowsRead,
+        offset: u64,
+        out: &mut RecordBuffer,
+    ) -> Result<(), Stop> {
+        let ms = self.course.env.wall_ms();
+        let context = EventContext {
+            epoch: self.state.epoch.number,
+            offset,
+            term: self.term.unsigned_abs(),
+            gtid: "",
+            server: &self.state.epoch.server,
+            executed: "",
+            id: 0,
+            es_ms: ms,
+            ts_ms: ms,
+        };
+        back.write(batch, read, &context, out)
+    }
+
+    /// Produces records and waits until all are acknowledged.
+    async fn deliver(&mut self, producer: &mut dyn LogProducer, buffer: &RecordBuffer) -> Result<(), StreamEnd> {
+        if buffer.is_empty() {
+            return Ok(());
+        }
+        self.session.until_live().await.map_err(StreamEnd::Halt)?;
+        let until = Instant::now() + super::leader::DELIVERED_WITHIN;
+        let (mut known, mut out) = (0, Vec::new());
+        producer.begin().await?;
+        for (tag, view) in buffer.iter().enumerate() {
+            let record = Record {
+                partition: view.partition,
+                key: view.key,
+                value: view.value,
+                headers: view.headers.as_slice(),
+                timestamp_ms: self.course.env.wall_ms() as i64,
+                tag: tag as u64,
+            };
+            loop {
+                match producer.produce(&record) {
+                    Ok(()) => break,
+                    Err(LogError::QueueFull) => known += wait(producer, &mut out, until).await?,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            self.course.meters.records.add(1);
+        }
+        if self.course.config.fencing == Fencing::Transactions {
+            producer.commit().await?;
+        }
+        while known < buffer.len() {
+            known += wait(producer, &mut out, until).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Waits for deliveries; how many came. A failed one is an error.
+async fn wait(
+    producer: &mut dyn LogProducer,
+    out: &mut Vec<crate::ports::log::Delivery>,
+    until: Instant,
+) -> Result<usize, LogError> {
+    match timeout_at(until, producer.deliveries(out)).await {
+        Ok(result) => result?,
+        Err(_) => return Err(LogError::Unavailable("no acknowledgement in time".to_owned())),
+    }
+    let count = out.len();
+    for delivery in out.drain(..) {
+        delivery.result.map_err(LogError::Failed)?;
+    }
+    Ok(count)
+}
