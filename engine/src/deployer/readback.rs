@@ -198,7 +198,6 @@ impl ReadBack {
     ) -> Result<(), Stop> {
         let mut now: BTreeMap<Vec<String>, BTreeMap<String, ImageField>> = BTreeMap::new();
         if let Some(table) = &read.table {
-            self.writer.write_reads(&Arc::new(table.clone()), &read.rows, context, out)?;
             for row in &read.rows {
                 let texts = self.texts(table, row)?;
                 let part = |name: &String| match texts.get(name) {
@@ -229,6 +228,10 @@ impl ReadBack {
                     write_gone(&gone, context, (&self.pipeline, self.mode), out);
                 }
             }
+        }
+        // Last, so that a consumer that goes by order alone is left with the row.
+        if let Some(table) = &read.table {
+            self.writer.write_reads(&Arc::new(table.clone()), &read.rows, context, out)?;
         }
         Ok(())
     }
