@@ -80,7 +80,7 @@ async fn candidacy(course: &Course, number: u64) -> Halt {
     attempts.succeeded();
     tracing::info!(node = candidate.node, czxid = candidate.czxid, "joined the election");
     let halt = match wait_for_lead(course, coordinator.as_ref(), &candidate, &mut session).await {
-        Ok(()) => takeover::lead(course.clone(), session, Arc::clone(&coordinator), candidate.clone()).await,
+        Ok(()) => Box::pin(takeover::lead(course.clone(), session, Arc::clone(&coordinator), candidate.clone())).await,
         Err(halt) => halt,
     };
     // If this fails the node goes with the session.

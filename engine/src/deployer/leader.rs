@@ -99,7 +99,7 @@ impl Leader {
             None => self.open_producer().await?,
         };
         let mut producer = producer;
-        let connected = self.connect(producer.as_mut()).await;
+        let connected = Box::pin(self.connect(producer.as_mut())).await;
         let (source, encoder) = match connected {
             Ok(connected) => connected,
             Err(end) => {
