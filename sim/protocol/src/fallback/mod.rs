@@ -330,7 +330,6 @@ impl Model for Fallback {
     }
 
     fn starts(&self) -> Vec<State> {
-        let large = u8::from(self.bound == Bound::Large);
         let znode = Znode { epoch: 1, anchor: 0, checkpoint: 0, run: None, repair_documents: 0, repair_log: 0 };
         let many_faults = State {
             txns: Few::new(),
@@ -354,11 +353,16 @@ impl Model for Fallback {
             losses: 1,
             deposals: 1,
             timeouts: 1,
-            faults: 2 + large,
+            faults: 2,
         };
         // A third transaction, and fewer kinds of fault.
-        let many_changes = State { commits: 3, deposals: large, timeouts: 0, faults: 2, ..many_faults };
-        vec![many_faults, many_changes]
+        let many_changes = State { commits: 3, deposals: 0, timeouts: 0, ..many_faults };
+        let mut starts = vec![many_faults, many_changes];
+        if self.bound == Bound::Large {
+            // Loss, deposal and timeout together.
+            starts.push(State { refusals: 0, faults: 3, ..many_faults });
+        }
+        starts
     }
 
     fn steps(&self, s: &State, out: &mut Vec<(Step, State)>) {
