@@ -23,6 +23,7 @@ pub struct StackBuilder {
     pub(crate) mysql: bool,
     pub(crate) replicas: u16,
     mysql_options: Vec<String>,
+    mysql_data: Option<PathBuf>,
     pub(crate) mariadb: bool,
     mariadb_options: Vec<String>,
     pub(crate) kafka: u16,
@@ -75,6 +76,13 @@ impl StackBuilder {
     #[must_use]
     pub fn mysql_options(mut self, options: &[&str]) -> Self {
         self.mysql_options.extend(options.iter().map(|option| (*option).to_owned()));
+        self
+    }
+
+    /// The MySQL primary begins with a copy of this data folder, left by a clean stop of the same version.
+    #[must_use]
+    pub fn mysql_data(mut self, folder: &Path) -> Self {
+        self.mysql_data = Some(folder.to_path_buf());
         self
     }
 
@@ -247,7 +255,10 @@ impl StackBuilder {
 
     fn lay_out(&self, site: &Site, group: Group) -> Result<Vec<Spec>> {
         match group {
-            Group::Mysql(number) => Ok(vec![mysql::lay_out(site, number, &self.mysql_options)?]),
+            Group::Mysql(number) => {
+                let data = self.mysql_data.as_deref().filter(|_| number == 0);
+                Ok(vec![mysql::lay_out(site, number, &self.mysql_options, data)?])
+            }
             Group::Mariadb => Ok(vec![mariadb::lay_out(site, &self.mariadb_options)?]),
             Group::Kafka => kafka::lay_out(site, self.kafka, self.sasl),
             Group::Zookeeper => zookeeper::lay_out(site, self.zookeeper),

@@ -79,6 +79,8 @@ enum Command {
 enum Bench {
     /// The bare dump, binlog to Kafka, Kafka to Elasticsearch, on a stack of its own.
     Pipeline(bench::pipeline::Arguments),
+    /// The bare dump, mysqlbinlog, decoding, decoding into records: on a MySQL of its own, each on one core.
+    Decode(bench::decode::Arguments),
 }
 
 /// The `towpath` beside this program.
@@ -171,8 +173,12 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         }
         Command::Logs { service, lines, place } => logs(&service, lines, &place, json),
         Command::Demo(arguments) => demo::run(&arguments, &towpath_binary()?, json).await,
-        Command::Bench { what: Bench::Pipeline(arguments) } => {
-            bench::pipeline::run(&arguments, &towpath_binary()?, json).await.map(|()| ExitCode::SUCCESS)
+        Command::Bench { what } => {
+            match what {
+                Bench::Pipeline(arguments) => bench::pipeline::run(&arguments, &towpath_binary()?, json).await?,
+                Bench::Decode(arguments) => bench::decode::run(&arguments, json).await?,
+            }
+            Ok(ExitCode::SUCCESS)
         }
     }
 }

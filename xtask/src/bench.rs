@@ -13,6 +13,12 @@ pub enum What {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// The workload's binlog on one core: bare dump, mysqlbinlog, decoding, decoding into records
+    Decode {
+        /// Arguments passed on (--rows N, --rounds N, --json)
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Criterion benches of the stages, without services
     Stages,
 }
@@ -24,9 +30,14 @@ pub fn run(what: What) -> Result<bool> {
         What::Pipeline { arguments } => {
             let built =
                 command::run_quietly(command::cargo().args(["build", "--quiet", "-p", "towpath", "--bin", "towpath"]))?;
-            let bench = ["run", "--quiet", "-p", "towpath-stack", "--bin", "towpath-stack", "--", "bench", "pipeline"];
-            Ok(built && command::run_quietly(command::cargo().args(bench).args(arguments))?)
+            Ok(built && stack_bench("pipeline", &arguments)?)
         }
+        What::Decode { arguments } => stack_bench("decode", &arguments),
         What::Stages => command::run(command::cargo().args(["bench", "-p", "towpath"])),
     }
+}
+
+fn stack_bench(name: &str, arguments: &[String]) -> Result<bool> {
+    let run = ["run", "--quiet", "-p", "towpath-stack", "--bin", "towpath-stack", "--", "bench", name];
+    command::run_quietly(command::cargo().args(run).args(arguments))
 }

@@ -2,5 +2,13 @@
 //!
 //! Must not judge: whether a figure is good enough is for the reader.
 
+pub mod decode;
+mod dump;
+mod filled;
 pub mod load;
 pub mod pipeline;
+
+/// Two decimals are as much as a measurement of seconds can say.
+fn round(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
+}

@@ -2,17 +2,13 @@
 
 use anyhow::{Context, Result, bail};
 use comfy_table::{Cell, CellAlignment, Table};
-use indicatif::{ProgressBar, ProgressStyle};
-use mysql_async::{Conn, Opts};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use towpath_connectors::{MySqlSource, SourceConfig};
-use towpath_engine::gtid::GtidSet;
-use towpath_engine::ports::source::{BinlogSource, DumpRequest};
-use towpath_engine::position::Position;
 
-use super::load::{self, Plan};
+use super::filled::{self, DATABASE};
+use super::load::Plan;
+use super::{dump, round};
 use crate::Stack;
 use crate::harness::config::{Pipeline, Sink};
 use crate::harness::towpath::{Towpath, sum};
@@ -32,9 +28,11 @@ pub struct Arguments {
     /// Partitions of the topic
     #[arg(long, default_value_t = 4)]
     partitions: u32,
+    /// Leave Elasticsearch out: only the dump and binlog → Kafka
+    #[arg(long)]
+    kafka_only: bool,
 }
 
-const NAME: &str = "orders";
 const PATIENCE: Duration = Duration::from_secs(900);
 /// Between two looks at a process' metrics; the resolution of the times below.
 const STEP: Duration = Duration::from_millis(20);
@@ -44,30 +42,27 @@ const STEP: Duration = Duration::from_millis(20);
 /// # Errors
 /// When a service does not start, or the pipeline does not carry everything.
 pub async fn run(arguments: &Arguments, binary: &Path, as_json: bool) -> Result<()> {
-    let stack = Stack::builder()
-        .mysql()
-        .mysql_options(&[
-            "--sync-binlog=0",
-            "--innodb-flush-log-at-trx-commit=0",
-            "--max-binlog-size=1G",
-            "--binlog-row-metadata=FULL",
-        ])
-        .kafka(1)
-        .zookeeper(1)
-        .es(&["full"])
-        .start()
-        .await?;
     let plan = Plan::for_rows(arguments.rows);
-    let start = fill(&stack, plan).await?;
-    let pipeline = pipeline(&stack, arguments, start)?;
-    let (dump_s, dump_bytes) = dump(&stack).await?;
-    let report = |what: &str| eprintln!("{what} …");
-    report("binlog → Kafka");
+    let clusters: &[&str] = if arguments.kafka_only { &[] } else { &["full"] };
+    let builder = Stack::builder().kafka(1).zookeeper(1).es(clusters);
+    let (stack, workload) = filled::start(builder, plan).await?;
+    let pipeline = pipeline(&stack, arguments, workload.start)?;
+    eprintln!("dump …");
+    let dumped = dump::fastest(&stack.mysql()?.url(), 2).await?;
+    eprintln!("binlog → Kafka …");
     let kafka = carry(&pipeline, &stack, binary, DEPLOYER, plan.rows()).await?;
-    report("Kafka → Elasticsearch");
-    let documents = plan.orders + plan.updates;
-    let search = carry(&pipeline, &stack, binary, ADAPTER, plan.rows()).await?;
-    let mb = dump_bytes as f64 / 1e6;
+    let documents = (plan.orders + plan.updates) as f64;
+    let mut search = Value::Null;
+    if !arguments.kafka_only {
+        eprintln!("Kafka → Elasticsearch …");
+        let carried = carry(&pipeline, &stack, binary, ADAPTER, plan.rows()).await?;
+        search = json!({
+            "documents_per_s": (documents / carried.seconds).round(),
+            "cpu_s_per_million_rows": round(carried.cpu_s / documents * 1e6),
+            "peak_rss_mb": round(carried.peak_rss as f64 / 1e6),
+        });
+    }
+    let mb = dumped.bytes as f64 / 1e6;
     let rows = plan.rows() as f64;
     let result = json!({
         "rows": plan.rows(),
@@ -75,18 +70,15 @@ pub async fn run(arguments: &Arguments, binary: &Path, as_json: bool) -> Result<
         "fencing": arguments.fencing,
         "record": arguments.record,
         "partitions": arguments.partitions,
-        "dump": { "rows_per_s": (rows / dump_s).round(), "mb_per_s": round(mb / dump_s) },
+        "mysql": workload.server,
+        "dump": { "rows_per_s": (rows / dumped.seconds).round(), "mb_per_s": round(dumped.mb_per_s()) },
         "kafka": {
             "rows_per_s": (rows / kafka.seconds).round(),
             "mb_per_s": round(mb / kafka.seconds),
             "cpu_s_per_million_rows": round(kafka.cpu_s / rows * 1e6),
             "peak_rss_mb": round(kafka.peak_rss as f64 / 1e6),
         },
-        "elasticsearch": {
-            "documents_per_s": (documents as f64 / search.seconds).round(),
-            "cpu_s_per_million_rows": round(search.cpu_s / documents as f64 * 1e6),
-            "peak_rss_mb": round(search.peak_rss as f64 / 1e6),
-        },
+        "elasticsearch": search,
     });
     if as_json {
         println!("{result}")
@@ -94,53 +86,6 @@ pub async fn run(arguments: &Arguments, binary: &Path, as_json: bool) -> Result<
         println!("{}", table(&result))
     }
     stack.stop().await
-}
-
-fn round(value: f64) -> f64 {
-    (value * 100.0).round() / 100.0
-}
-
-/// Creates and fills the tables; gives the position between the two.
-async fn fill(stack: &Stack, plan: Plan) -> Result<String> {
-    let style = ProgressStyle::with_template("filling MySQL {bar:40} {pos}/{len} rows, {per_sec}, {eta} left")?;
-    let bar = ProgressBar::new(plan.rows()).with_style(style);
-    let mut conn = Conn::new(Opts::from_url(&stack.mysql()?.root_url())?).await?;
-    let start = load::create(&mut conn, NAME).await?;
-    load::load(&mut conn, plan, &|rows| bar.inc(rows)).await?;
-    conn.disconnect().await?;
-    bar.finish_and_clear();
-    Ok(start)
-}
-
-/// Streams the whole binlog and throws it away: what the server and loopback give at most.
-async fn dump(stack: &Stack) -> Result<(f64, u64)> {
-    let source = MySqlSource::new(SourceConfig::from_url(&stack.mysql()?.url())?)?;
-    let end = source.identify().await?.end;
-    let begun = Instant::now();
-    let mut stream = source
-        .dump(DumpRequest {
-            from: Position::Gtid(GtidSet::default()),
-            server_id: 4_000_000_001,
-            heartbeat: Duration::from_secs(1),
-            read_deadline: Duration::from_secs(30),
-        })
-        .await?;
-    let mut bytes = 0u64;
-    let mut file = String::new();
-    loop {
-        let batch = stream.next().await?;
-        bytes += batch.bytes.len() as u64;
-        for event in batch.events() {
-            let at =
-                |from: usize| event.get(from..from + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-            // ROTATE (type 4) names the next file behind its 8 bytes of position.
-            if event.get(4) == Some(&4) {
-                file = String::from_utf8_lossy(event.get(27..).unwrap_or_default()).into_owned();
-            } else if file == end.file && u64::from(at(13)) >= end.position {
-                return Ok((begun.elapsed().as_secs_f64(), bytes));
-            }
-        }
-    }
 }
 
 /// A role with the metrics that tell how far it is: rows taken in, and bytes whose outcome is still open.
@@ -201,20 +146,23 @@ async fn carry(pipeline: &Pipeline, stack: &Stack, binary: &Path, role: Role, ro
 }
 
 fn pipeline(stack: &Stack, arguments: &Arguments, start: String) -> Result<Pipeline> {
-    let sink = Sink {
-        name: "full".to_owned(),
-        elasticsearch: stack.es("full")?.url(),
-        index: "full".to_owned(),
-        table: format!("{NAME}.order_main"),
-        when: None,
+    let sinks = match arguments.kafka_only {
+        true => Vec::new(),
+        false => vec![Sink {
+            name: "full".to_owned(),
+            elasticsearch: stack.es("full")?.url(),
+            index: "full".to_owned(),
+            table: format!("{DATABASE}.order_main"),
+            when: None,
+        }],
     };
     Ok(Pipeline {
-        name: NAME.to_owned(),
+        name: DATABASE.to_owned(),
         start,
         source: stack.mysql()?.url(),
         kafka: stack.kafka()?.bootstrap(),
         zookeeper: stack.zookeeper()?.servers(),
-        sinks: vec![sink],
+        sinks,
         partitions: arguments.partitions,
         fencing: arguments.fencing.clone(),
         record: arguments.record.clone(),

@@ -30,8 +30,9 @@ pub(crate) fn initialize(root: &Path, data: &Path, log: &Path) -> Result<()> {
     Ok(std::fs::remove_file(data.join("auto.cnf"))?)
 }
 
-/// Lays out server `number`; `options` are added to the command line last, so they win.
-pub(crate) fn lay_out(site: &Site, number: u16, options: &[String]) -> Result<Spec> {
+/// Lays out server `number`; `options` are added to the command line last, so they win. A server without data begins
+/// with a copy of `begin`, else of the empty data folder that was made at the installation.
+pub(crate) fn lay_out(site: &Site, number: u16, options: &[String], begin: Option<&Path>) -> Result<Spec> {
     let name = name(number);
     let root = installed(&Package::Mysql)?;
     let unpacked = Unpacked::at(&root);
@@ -40,7 +41,7 @@ pub(crate) fn lay_out(site: &Site, number: u16, options: &[String]) -> Result<Sp
     let port = site.plan.pick(fixed::MYSQL + number, &name)?;
     let base = base_arguments(&unpacked, &data);
     if !data.join("mysql.ibd").exists() {
-        copy_folder(&root.join(TEMPLATE), &data)?;
+        copy_folder(begin.unwrap_or(&root.join(TEMPLATE)), &data)?;
     }
     let init = folder.join("init.sql");
     std::fs::write(&init, users())?;
