@@ -114,7 +114,8 @@ fn a_row_takes_no_more_instructions_than_the_baseline_says() {
         return;
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(BASELINE);
-    let counted: serde_json::Map<_, _> = STAGES.iter().map(|stage| ((*stage).to_owned(), per_row(stage).into())).collect();
+    let counted: serde_json::Map<_, _> =
+        STAGES.iter().map(|stage| ((*stage).to_owned(), per_row(stage).into())).collect();
     println!("instructions per row: {counted:?}");
     if std::env::var_os("TOWPATH_RENEW_BASELINE").is_some() {
         std::fs::write(&path, serde_json::to_string_pretty(&counted).expect("numbers") + "\n").expect("a baseline");

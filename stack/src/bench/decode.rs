@@ -1,8 +1,8 @@
 //! `bench decode`: how fast the workload's binlog becomes rows, and rows records, beside the bare dump and
 //! `mysqlbinlog`; all in one run, each decoder on one core.
 //!
-//! Our decoders read the server's files from the page cache, in blocks; the server's checksums are cut and not verified
-//! (that is the connector's work). Must not know the pipeline.
+//! Our decoders read the server's files from the page cache, in blocks, and verify every checksum. Must not know the
+//! pipeline.
 
 use anyhow::{Context, Result, bail, ensure};
 use comfy_table::{CellAlignment, Table};
@@ -12,6 +12,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
+use towpath_engine::binlog::file::{FileEvent, FileReader};
 use towpath_engine::binlog::{Decoder, Event, EventHeader, RowsEvent};
 use towpath_engine::format::{EventContext, FlatConfig, FlatWriter, RecordBuffer, RecordFormat, RecordMode};
 use towpath_engine::routing::{PartitionBy, Router};
@@ -36,9 +37,6 @@ pub struct Arguments {
 
 /// Bytes read at once.
 const BLOCK: usize = 1 << 20;
-const CHECKSUM: usize = 4;
-/// What a binlog file begins with.
-const MAGIC: &[u8] = b"\xfebin";
 
 /// Starts a MySQL of its own, measures, ends it.
 ///
@@ -116,33 +114,19 @@ fn fastest(rounds: u32, mut round: impl FnMut() -> Result<()>) -> Result<f64> {
     Ok(best)
 }
 
-/// Every event of a file without its checksum, in order.
-fn for_each(path: &Path, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+/// Every event of a file, in order, its checksum verified.
+fn for_each(path: &Path, mut each: impl FnMut(&FileEvent<'_>) -> Result<()>) -> Result<()> {
     let mut file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut magic = [0; 4];
-    file.read_exact(&mut magic)?;
-    ensure!(magic == *MAGIC, "{} is no binlog", path.display());
-    let (mut block, mut filled) = (vec![0; BLOCK], 0);
+    let mut reader = FileReader::new();
+    let mut block = vec![0; BLOCK];
     loop {
-        let read = file.read(&mut block[filled..])?;
-        filled += read;
-        let mut at = 0;
-        while let Some(size) = block[at..filled].get(9..13) {
-            let size = u32::from_le_bytes([size[0], size[1], size[2], size[3]]) as usize;
-            ensure!(size > CHECKSUM, "{} holds an event of {size} bytes", path.display());
-            let Some(event) = block[at..filled].get(..size) else {
-                if size > block.len() {
-                    block.resize(size.next_power_of_two(), 0);
-                }
-                break;
-            };
-            each(&event[..size - CHECKSUM])?;
-            at += size;
+        let read = file.read(&mut block)?;
+        reader.push(&block[..read]);
+        while let Some(event) = reader.next_event()? {
+            each(&event)?;
         }
-        block.copy_within(at..filled, 0);
-        filled -= at;
         if read == 0 {
-            ensure!(filled == 0, "{} ends within an event", path.display());
+            reader.finish()?;
             return Ok(());
         }
     }
@@ -157,9 +141,9 @@ fn for_each_rows(
     let mut decoder = Decoder::new(|database, _| database == DATABASE);
     let mut rows = 0;
     for file in files {
-        for_each(file, |raw| {
-            if let Event::Rows(event) = decoder.decode(raw)? {
-                rows += each(event, &EventHeader::parse(raw)?)?;
+        for_each(file, |found| {
+            if let Event::Rows(event) = decoder.decode(found.raw)? {
+                rows += each(event, &found.header)?;
             }
             Ok(())
         })?;
