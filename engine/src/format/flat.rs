@@ -128,7 +128,9 @@ impl FlatWriter {
         let overhead = self.tables[place].fixed_len()
             + (FRAME + self.config.pipeline.len() + context.server.len() + context.gtid.len() + context.executed.len());
         let mut sharing = Sharing { context, kind: event.kind, headers: None, overhead, read: None };
-        let (mut before, mut after) = (Vec::new(), Vec::new());
+        let columns = event.table.columns.len();
+        let mut before = Vec::with_capacity(if event.kind == RowsKind::Insert { 0 } else { columns });
+        let mut after = Vec::with_capacity(if event.kind == RowsKind::Delete { 0 } else { columns });
         let mut index = 0u32;
         while event.read_row(&mut before, &mut after)? {
             let row = RowParts { index, before: &before, after: &after };
