@@ -106,7 +106,8 @@ pub struct DeployerConfig {
     pub checkpoint_interval: Duration,
     /// A Kafka transaction is committed at this age (transactional fencing).
     pub transaction_interval: Duration,
-    /// A Kafka transaction is committed at this size (bytes of values), even when younger.
+    /// A Kafka transaction is committed at this size (bytes of values), even when younger. Nothing is produced while a
+    /// commit is under way, so small transactions leave the producer idle.
     pub transaction_bytes: usize,
     /// Bytes that may be produced and not yet acknowledged, or decoded and not yet produced. Reading stops above it.
     pub budget_bytes: usize,
@@ -155,7 +156,7 @@ impl DeployerConfig {
             instance: format!("server-id-{server_id}"),
             checkpoint_interval: Duration::from_secs(1),
             transaction_interval: Duration::from_millis(50),
-            transaction_bytes: 8 << 20,
+            transaction_bytes: 32 << 20,
             budget_bytes: 64 << 20,
             heartbeat: Duration::from_secs(3),
             read_deadline: Duration::from_secs(10),
