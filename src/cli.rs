@@ -26,6 +26,8 @@ pub enum Command {
     Run(RunArgs),
     /// Explain what `run` would do, and what is missing for it: settings, GRANTs, topics, indices, conditions
     Check(CheckArgs),
+    /// Read binlog files or a live server: events, rows, messages, or counts
+    Binlog(BinlogArgs),
     /// Show or set the position from which a pipeline goes on
     #[command(subcommand)]
     Position(PositionCommand),
@@ -82,6 +84,66 @@ pub struct CheckArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+/// `towpath binlog`.
+#[derive(Debug, Args)]
+pub struct BinlogArgs {
+    /// Binlog files, read one after the other
+    #[arg(value_name = "FILE", required_unless_present = "server", conflicts_with = "server")]
+    pub files: Vec<PathBuf>,
+    /// Read from this server instead; without a password in it, MYSQL_PWD is taken
+    #[arg(long, value_name = "mysql://USER:PASSWORD@HOST:PORT")]
+    pub server: Option<String>,
+    /// From the server: all transactions that are not in this set (MariaDB: DOMAIN-SERVER-SEQUENCE,…)
+    #[arg(long, value_name = "SET", requires = "server", conflicts_with = "start")]
+    pub start_gtid: Option<String>,
+    /// From the server: from the start of this transaction; without any start, the oldest
+    #[arg(long, value_name = "FILE:POSITION", requires = "server")]
+    pub start: Option<String>,
+    /// Wait for more at the server's present end, until a signal
+    #[arg(long, requires = "server")]
+    pub stop_never: bool,
+    /// The replica id to register with; must be nobody else's [default: one made of the process id]
+    #[arg(long, value_name = "ID", requires = "server")]
+    pub server_id: Option<u32>,
+    /// What to print
+    #[arg(long, value_enum, default_value = "events")]
+    pub format: BinlogFormat,
+    /// Only rows of these tables (`database.table` with * and ?; may be given several times)
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
+    pub tables: Vec<String>,
+    /// Only events of this time (UTC) or later, for example 2026-05-01 or 2026-05-01T12:30:00
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Only events before this time (UTC)
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Only transactions of this set (MySQL)
+    #[arg(long, value_name = "SET")]
+    pub gtids: Option<String>,
+    /// The epoch in rows' versions
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub epoch: u16,
+    /// The offset at which rows' versions start: that of the first transaction read
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    pub offset: u64,
+    /// Print JSON: one object an event, one for the counts (rows and messages always are)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `towpath binlog` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BinlogFormat {
+    /// A line an event
+    Events,
+    /// A JSON object a row
+    Rows,
+    /// FlatMessages as they go to Kafka, one a line
+    Flat,
+    /// Events by type, rows by table and operation
+    Count,
 }
 
 /// `towpath position …`.
@@ -173,6 +235,7 @@ impl Cli {
         match &self.command {
             Command::Run(_) => false,
             Command::Check(args) => args.json,
+            Command::Binlog(args) => args.json,
             Command::Position(PositionCommand::Show(args)) => args.json,
             Command::Position(PositionCommand::Set(args)) => args.json,
         }

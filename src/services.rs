@@ -62,6 +62,16 @@ impl Services {
     }
 }
 
+/// One server by its URL. An empty password in it is replaced by `password`, if there is one.
+pub fn server(url: &str, password: Option<String>) -> Result<Arc<dyn BinlogSource>, Stop> {
+    let wrong = |error: connectors::ConfigError| Stop::new(Cause::Config, format!("--server: {error}"));
+    let mut config = connectors::SourceConfig::from_url(url).map_err(wrong)?;
+    if let Some(password) = password.filter(|_| config.password == connectors::Secret::default()) {
+        config.password = connectors::Secret::new(password);
+    }
+    Ok(Arc::new(connectors::MySqlSource::new(config).map_err(wrong)?))
+}
+
 fn hidden(secret: &Secret) -> connectors::Secret {
     connectors::Secret::new(secret.reveal())
 }

@@ -32,6 +32,8 @@ pub struct Decoder {
     statement: u64,
     /// The format description says that MariaDB wrote these events.
     mariadb: bool,
+    /// Columns that nothing names are called by their place.
+    by_place: bool,
 }
 
 /// A table map, the statement it is valid in, and what the filter said.
@@ -67,7 +69,23 @@ impl std::fmt::Debug for Decoder {
 impl Decoder {
     /// A decoder at the start of a stream. Rows of tables that `filter` does not accept are not looked into.
     pub fn new(filter: impl Fn(&str, &str) -> bool + Send + Sync + 'static) -> Self {
-        Self { filter: Box::new(filter), schemas: BTreeMap::new(), maps: BTreeMap::new(), statement: 0, mariadb: false }
+        Self {
+            filter: Box::new(filter),
+            schemas: BTreeMap::new(),
+            maps: BTreeMap::new(),
+            statement: 0,
+            mariadb: false,
+            by_place: false,
+        }
+    }
+
+    /// Names columns `@1`, `@2`, … where neither the binlog nor a known schema does, instead of stopping at their rows.
+    /// What else such a schema lacks is at its default: no primary key, signed numbers, no members of ENUM and SET. For
+    /// those who look at a binlog, not for those who carry it on.
+    #[must_use]
+    pub fn naming_by_place(mut self) -> Self {
+        self.by_place = true;
+        self
     }
 
     /// Replaces the known schemas, for tables whose columns the binlog does not name. The caller answers for their
@@ -152,7 +170,7 @@ impl Decoder {
                         at_place(undecoded_type(kind, index, database, table), header)
                     }
                 })?;
-            map.schema = Some(resolve(&map, known).map(Arc::new));
+            map.schema = Some(resolve(&map, known, self.by_place).map(Arc::new));
             MapState::Captured(Arc::new(map))
         } else {
             MapState::Filtered(content.into())

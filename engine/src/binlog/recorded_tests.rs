@@ -66,6 +66,28 @@ fn minimal_metadata_without_schemas_stops_at_the_first_rows() {
 }
 
 #[test]
+fn columns_that_nothing_names_are_called_by_their_place_on_demand() {
+    let mut decoder = Decoder::new(|_, _| true).naming_by_place();
+    let mut tables = 0;
+    for event in events(MINIMAL) {
+        let Event::Rows(event) = decoder.decode(event).unwrap() else { continue };
+        let names: Vec<&str> = event.table.columns.iter().map(|column| column.name.as_str()).collect();
+        let expected: Vec<String> = (1..=names.len()).map(|place| format!("@{place}")).collect();
+        assert_eq!(names, expected);
+        assert!(event.table.primary_key.is_empty());
+        assert!(event.map(Result::unwrap).count() > 0);
+        tables += 1;
+    }
+    assert!(tables > 10);
+    let mut decoder = Decoder::new(|_, _| true).naming_by_place();
+    let full = events(FULL).into_iter().find_map(|event| match decoder.decode(event).unwrap() {
+        Event::Rows(event) => Some(event.table.clone()),
+        _ => None,
+    });
+    assert_eq!(full.unwrap().columns[0].name, "id", "names in the binlog win");
+}
+
+#[test]
 fn a_schema_that_contradicts_the_rows_is_refused() {
     let schemas = full().schemas;
     let stop_with = |change: &dyn Fn(&mut TableSchema)| {

@@ -1,6 +1,7 @@
 //! From a table map to the table's schema: by the names in the binlog, or by a known schema that the map must match.
 //!
-//! Must not guess: what is neither in the map nor in a known schema stops with its cause.
+//! Must not guess: what is neither in the map nor in a known schema stops with its cause, unless the caller asked for
+//! columns named by their place.
 
 use super::metadata::Metadata;
 use super::table_map::{TableMap, WireColumn, wire};
@@ -8,13 +9,17 @@ use crate::cause::{Cause, Stop};
 use crate::schema::charset::Charset;
 use crate::schema::{Column, ColumnType, TableSchema};
 
-/// The schema of a table map.
+/// The schema of a table map. `by_place` names columns `@1`, `@2`, … where nothing else names them.
 ///
 /// # Errors
 /// `schema-mismatch` if the binlog does not name the columns and no known schema fits, `undecoded` for a charset.
-pub(crate) fn resolve(map: &TableMap, known: Option<&TableSchema>) -> Result<TableSchema, Stop> {
+pub(crate) fn resolve(map: &TableMap, known: Option<&TableSchema>, by_place: bool) -> Result<TableSchema, Stop> {
     let schema = match &map.metadata.names {
         Some(names) => from_metadata(map, names)?,
+        None if by_place && known.is_none() => {
+            let names: Vec<String> = (1..=map.columns.len()).map(|place| format!("@{place}")).collect();
+            from_metadata(map, &names)?
+        }
         None => from_known(map, known)?,
     };
     for column in &schema.columns {

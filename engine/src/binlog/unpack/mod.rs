@@ -150,7 +150,8 @@ impl Unpacker {
     }
 }
 
-fn is_packed(event: &[u8]) -> bool {
+/// Whether a raw event holds others in packed form.
+pub fn is_packed(event: &[u8]) -> bool {
     let kind = event.get(4).copied().map(EventType);
     kind.is_some_and(|kind| kind == EventType::TRANSACTION_PAYLOAD || mariadb::is_packed(kind))
 }

@@ -1,0 +1,111 @@
+//! A live server as input: its events from a position to its present end, or for ever.
+
+use std::time::Duration;
+
+use towpath_engine::binlog::{Decoder, Event, EventHeader, EventType};
+use towpath_engine::cause::{Cause, Stop};
+use towpath_engine::deployer::Start;
+use towpath_engine::ports::source::{DumpRequest, Flavor, ServerIdentity, SourceError};
+use towpath_engine::position::{FilePosition, Position};
+
+use super::Halt;
+use super::reading::Reading;
+use crate::cli::BinlogArgs;
+use crate::exit::Failure;
+use crate::services;
+
+/// How often the server says that it has nothing more. The end is recognised by it when the last transactions are left
+/// out, so it is also how long that takes.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Silence longer than this is a dead connection.
+const READ_DEADLINE: Duration = Duration::from_secs(30);
+/// Ids from here on are taken by default: servers' own are small by habit.
+const SERVER_ID_BASE: u32 = 3_000_000_000;
+
+/// Reads the server's events.
+pub(super) fn read(url: &str, args: &BinlogArgs, reading: &mut Reading<'_>) -> Result<(), Halt> {
+    let source = services::server(url, std::env::var("MYSQL_PWD").ok())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::Other(format!("the async runtime cannot start: {error}")))?;
+    runtime.block_on(async {
+        let server = source.identify().await.map_err(failed)?;
+        let request = DumpRequest {
+            from: start(args, &server)?,
+            server_id: args.server_id.unwrap_or(SERVER_ID_BASE + std::process::id() % 1_000_000_000),
+            heartbeat: HEARTBEAT,
+            read_deadline: READ_DEADLINE,
+        };
+        let mut end = End::new(server.end);
+        let mut stream = source.dump(request).await.map_err(failed)?;
+        while args.stop_never || !end.reached {
+            let batch = stream.next().await.map_err(failed)?;
+            for raw in batch.events() {
+                let header = EventHeader::parse(raw)?;
+                let offset = u64::from(header.log_pos).saturating_sub(u64::from(header.size));
+                reading.event(raw, offset, batch.checksummed)?;
+                end.follow(&header, raw);
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Where to start. Without an option, at the oldest event there is.
+fn start(args: &BinlogArgs, server: &ServerIdentity) -> Result<Position, Failure> {
+    if let Some(text) = &args.start {
+        return match text.parse() {
+            Ok(Start::File(at)) => Ok(Position::File(at)),
+            _ => Err(Failure::Usage(format!("--start {text} is not FILE:POSITION"))),
+        };
+    }
+    match (&args.start_gtid, server.flavor) {
+        (None, _) => Ok(Position::File(server.oldest.clone())),
+        (Some(list), Flavor::MariaDb) => Ok(Position::MariaDb(list.clone())),
+        (Some(text), Flavor::MySql) => {
+            text.parse().map(Position::Gtid).map_err(|error| Failure::Usage(format!("--start-gtid: {error}")))
+        }
+    }
+}
+
+/// Watches for the place that was the binlog's end at the start.
+struct End {
+    /// Looks into events of place only.
+    decoder: Decoder,
+    at: FilePosition,
+    end: FilePosition,
+    reached: bool,
+}
+
+impl End {
+    fn new(end: FilePosition) -> Self {
+        Self { decoder: Decoder::new(|_, _| false), at: FilePosition::new("", 0), end, reached: false }
+    }
+
+    fn follow(&mut self, header: &EventHeader, raw: &[u8]) {
+        let of_place = matches!(header.event_type, EventType::ROTATE | EventType::HEARTBEAT | EventType::HEARTBEAT_V2);
+        let position = match of_place.then(|| self.decoder.decode(raw)) {
+            Some(Ok(Event::Rotate { file, position } | Event::Heartbeat { file, position })) => {
+                file.clone_into(&mut self.at.file);
+                position
+            }
+            _ if header.is_artificial() => return,
+            _ => u64::from(header.log_pos),
+        };
+        self.at.position = position;
+        let place = |at: &FilePosition| (at.file_number(), at.position);
+        self.reached |= place(&self.at) >= place(&self.end);
+    }
+}
+
+fn failed(error: SourceError) -> Halt {
+    let cause = match &error {
+        SourceError::Denied(_) => Cause::SourceDenied,
+        SourceError::Purged(_) => Cause::Purged,
+        SourceError::Checksum(_) => Cause::Corrupt,
+        SourceError::Unavailable(_) => Cause::SourceUnavailable,
+        SourceError::Ahead(_) | SourceError::NoEvent(_) | SourceError::Refused(_) => {
+            return Failure::Other(error.to_string()).into();
+        }
+    };
+    Stop::new(cause, error.to_string()).into()
+}
