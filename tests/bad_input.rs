@@ -280,11 +280,11 @@ async fn no_row_format(world: &World) -> Result<()> {
 
 async fn row_image_not_full(world: &World) -> Result<()> {
     world.sql(&["SET GLOBAL binlog_row_image = 'MINIMAL'"]).await?;
-    let case = world.good("image")?;
-    let seen = (case.deploy()?, case.check()?);
+    let case = world.good("image")?.with_sink("http://127.0.0.1:9", "");
+    let seen = (case.check()?, case.towpath(&["run", "--role", "adapter"])?);
     world.sql(&["SET GLOBAL binlog_row_image = 'FULL'"]).await?;
-    seen.0.expect(3, &["source-settings", "binlog_row_image=MINIMAL"])?;
-    seen.1.expect(3, &["SET PERSIST binlog_row_image=FULL;"])
+    seen.0.expect(7, &["partial-row", "SET PERSIST binlog_row_image=FULL;"])?;
+    seen.1.expect(7, &["partial-row", "binlog_row_image=MINIMAL"])
 }
 
 async fn no_binlog(world: &World) -> Result<()> {

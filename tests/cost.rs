@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use towpath_engine::binlog::{Decoder, Event, EventHeader, EventType};
+use towpath_engine::binlog::{Decoder, Event, EventHeader, EventType, GeometryText};
 use towpath_engine::format::{EventContext, FlatConfig, FlatWriter, RecordBuffer, RecordFormat, RecordMode};
 use towpath_engine::routing::{PartitionBy, Router};
 
@@ -61,6 +61,7 @@ fn writer() -> FlatWriter {
         router: Router::new(PartitionBy::PrimaryKey, 4),
         mode: RecordMode::Event,
         canal_quirks: false,
+        geometry: GeometryText::default(),
         max_record_bytes: 900_000,
     })
 }

@@ -24,6 +24,11 @@ use replay::Replay;
 const TYPES: &str = include_str!("../engine/src/binlog/testdata/types.sql");
 const TYPES_MYSQL: &str = include_str!("../engine/src/binlog/testdata/types_mysql.sql");
 const TYPES_MARIADB: &str = include_str!("../engine/src/binlog/testdata/types_mariadb.sql");
+const PATCHES_MYSQL: &str = include_str!("../engine/src/binlog/testdata/patches_mysql.sql");
+const VALUES: &str = include_str!("../engine/src/binlog/testdata/values.sql");
+const VALUES_MYSQL: &str = include_str!("../engine/src/binlog/testdata/values_mysql.sql");
+const CHARSETS: &str = include_str!("../engine/src/binlog/testdata/charsets.sql");
+const CHARSETS_MYSQL: &str = include_str!("../engine/src/binlog/testdata/charsets_mysql.sql");
 const TYPES_LARGE: &str = include_str!("../engine/src/binlog/testdata/types_large.sql");
 
 /// One run: a server, its settings, and the statements.
@@ -36,10 +41,16 @@ struct Run<'s> {
     settings: &'s [(&'s str, &'s str)],
     /// Whether events must arrive compressed.
     packed: bool,
+    /// Whether JSON must arrive as changes of the document before.
+    patches: bool,
+    /// Whether rows must arrive that do not tell all their columns.
+    partial: bool,
     scripts: &'s [&'s str],
 }
 
 const DATABASE: &str = "types";
+/// The setting under which MySQL logs changes within JSON instead of the documents.
+const PATCHES: (&str, &str) = ("binlog_row_value_options", "PARTIAL_JSON");
 
 impl Run<'_> {
     /// Writes, decodes and compares; returns the number of values compared and the place of the first event.
@@ -71,14 +82,17 @@ impl Run<'_> {
         })
         .await?;
         ensure!((packed > 0) == self.packed, "{packed} events arrived compressed");
-        let mut replay = Replay::default();
+        let (mut replay, mut patches) = (Replay::default(), 0);
         each_event(&Unpacking::new(server), &start, &end, |raw| {
+            patches += usize::from(EventHeader::parse(raw)?.event_type == EventType::PARTIAL_UPDATE_ROWS);
             if let Event::Rows(event) = decoder.decode(raw)? {
                 replay.apply(event);
             }
             Ok(())
         })
         .await?;
+        ensure!((patches > 0) == self.patches, "{patches} events held changes within JSON");
+        ensure!((replay.partial > 0) == self.partial, "{} events held partial rows", replay.partial);
         let compared = replay.compare(&self.expected(&mut conn).await?);
         conn.disconnect().await?;
         Ok((compared, start))
@@ -124,8 +138,10 @@ impl Run<'_> {
 /// The kind of comparison, and the expression whose bytes are compared.
 fn text_of(column: &str, data_type: &str, column_type: &str) -> (char, String) {
     match data_type {
-        "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" | "geometry" | "point" | "vector" => {
-            ('B', format!("`{column}`"))
+        "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => ('B', format!("`{column}`")),
+        "vector" => ('V', format!("`{column}`")),
+        "geometry" | "point" | "multipolygon" => {
+            ('G', format!("ST_AsGeoJSON(`{column}`, 20, IF(ST_SRID(`{column}`) = 0, 0, 4))"))
         }
         // Shown with six digits only.
         "float" => ('F', format!("CAST(CAST(`{column}` AS DOUBLE) AS CHAR)")),
@@ -187,20 +203,33 @@ async fn each_event(
 async fn mysql_values_are_what_select_says() -> Result<()> {
     let stack = Stack::builder().mysql().start().await?;
     let root_url = stack.mysql()?.root_url();
-    let scripts = &[TYPES, TYPES_MYSQL, TYPES_LARGE];
-    let plain = Run { root_url: &root_url, metadata: "FULL", settings: &[], packed: false, scripts };
+    let scripts = &[TYPES, TYPES_MYSQL, TYPES_LARGE, PATCHES_MYSQL, VALUES, VALUES_MYSQL, CHARSETS, CHARSETS_MYSQL];
+    let plain = Run {
+        root_url: &root_url,
+        metadata: "FULL",
+        settings: &[],
+        packed: false,
+        patches: false,
+        partial: false,
+        scripts,
+    };
     for run in [
         Run { metadata: "MINIMAL", ..plain },
         plain,
         Run { settings: &[("binlog_transaction_compression", "ON")], packed: true, ..plain },
         Run { settings: &[("binlog_checksum", "NONE")], ..plain },
+        Run { settings: &[PATCHES], patches: true, ..plain },
+        Run { settings: &[PATCHES], patches: true, metadata: "MINIMAL", ..plain },
+        Run { settings: &[("binlog_row_image", "MINIMAL")], partial: true, ..plain },
+        Run { settings: &[("binlog_row_image", "NOBLOB")], partial: true, metadata: "MINIMAL", ..plain },
+        Run { settings: &[PATCHES, ("binlog_transaction_compression", "ON")], packed: true, patches: true, ..plain },
     ] {
         let (compared, _) = run.compare().await.with_context(|| format!("{} {:?}", run.metadata, run.settings))?;
         println!("MySQL, {} {:?}: {compared} values equal", run.metadata, run.settings);
-        ensure!(compared > 480, "only {compared} values compared");
+        ensure!(compared > 1200, "only {compared} values compared");
     }
     if let Ok(folder) = std::env::var("TOWPATH_RECORD") {
-        record(&stack, Run { scripts: &[TYPES, TYPES_MYSQL], ..plain }, Path::new(&folder)).await?;
+        record(&stack, plain, Path::new(&folder)).await?;
     }
     stack.stop().await?;
     Ok(())
@@ -208,13 +237,18 @@ async fn mysql_values_are_what_select_says() -> Result<()> {
 
 /// Writes the engine's recorded binlogs, without the large values.
 async fn record(stack: &Stack, run: Run<'_>, folder: &Path) -> Result<()> {
-    for (metadata, name) in [("MINIMAL", "types_minimal.binlog"), ("FULL", "types_full.binlog")] {
-        let run = Run { metadata, ..run };
+    let types = Run { scripts: &[TYPES, TYPES_MYSQL], ..run };
+    let patches = Run { scripts: &[PATCHES_MYSQL], settings: &[PATCHES], patches: true, ..run };
+    for (run, name, expected) in [
+        (Run { metadata: "MINIMAL", ..types }, "types_minimal.binlog", "types_expected.tsv"),
+        (types, "types_full.binlog", "types_expected.tsv"),
+        (patches, "patches.binlog", "patches_expected.tsv"),
+    ] {
         let (_, start) = run.compare().await?;
         let mut conn = Conn::from_url(run.root_url).await?;
         conn.query_drop("FLUSH BINARY LOGS").await?;
         std::fs::copy(stack.mysql()?.data_folder().join(&start.file), folder.join(name))?;
-        std::fs::write(folder.join("types_expected.tsv"), run.expected(&mut conn).await?)?;
+        std::fs::write(folder.join(expected), run.expected(&mut conn).await?)?;
     }
     Ok(())
 }
@@ -223,17 +257,27 @@ async fn record(stack: &Stack, run: Run<'_>, folder: &Path) -> Result<()> {
 async fn mariadb_values_are_what_select_says() -> Result<()> {
     let stack = Stack::builder().mariadb().start().await?;
     let root_url = stack.mariadb()?.root_url();
-    let scripts = &[TYPES, TYPES_MARIADB];
-    let plain = Run { root_url: &root_url, metadata: "FULL", settings: &[], packed: false, scripts };
+    let scripts = &[TYPES, TYPES_MARIADB, VALUES, CHARSETS];
+    let plain = Run {
+        root_url: &root_url,
+        metadata: "FULL",
+        settings: &[],
+        packed: false,
+        patches: false,
+        partial: false,
+        scripts,
+    };
     for run in [
         Run { metadata: "MINIMAL", ..plain },
         plain,
         Run { metadata: "NO_LOG", ..plain },
+        Run { settings: &[("binlog_row_image", "MINIMAL")], partial: true, ..plain },
+        Run { settings: &[("binlog_row_image", "NOBLOB")], partial: true, ..plain },
         Run { settings: &[("log_bin_compress", "ON"), ("log_bin_compress_min_len", "10")], packed: true, ..plain },
     ] {
         let (compared, _) = run.compare().await.with_context(|| format!("{} {:?}", run.metadata, run.settings))?;
         println!("MariaDB, {} {:?}: {compared} values equal", run.metadata, run.settings);
-        ensure!(compared > 400, "only {compared} values compared");
+        ensure!(compared > 1000, "only {compared} values compared");
     }
     stack.stop().await?;
     Ok(())

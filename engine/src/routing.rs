@@ -4,10 +4,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::binlog::Field;
 use crate::binlog::text::Text;
+use crate::binlog::{Field, GeometryText, PatchedJson};
 use crate::cause::{Cause, Stop};
 use crate::schema::{Column, ColumnType, TableSchema};
+
+/// The text that is hashed, whatever the records hold.
+const CANAL: Text = Text { canal_quirks: true, geometry: GeometryText::GeoJson };
 
 /// How rows find their partition. The hash is Canal's in each case.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +80,7 @@ impl RoutePlan {
                     Field::Absent => return Err(lacking(table, index)),
                     Field::Null => 0,
                     Field::Value(raw) => value_hash(column, raw, scratch)?,
+                    Field::Patched(patched) => patched_hash(column, patched, scratch)?,
                 };
             }
         }
@@ -93,13 +97,17 @@ impl RoutePlan {
 fn lacking(table: &TableSchema, index: usize) -> Stop {
     let column = table.columns.get(index).map_or("?", |column| &column.name);
     let (database, table) = (&table.database, &table.table);
-    Stop::new(Cause::PartialRow, format!("a row of {database}.{table} arrives without its routing column {column:?}"))
+    let detail = format!(
+        "a row of {database}.{table} arrives without its routing column {column:?}, so its partition is unknown: log \
+         whole rows, or route by the primary key"
+    );
+    Stop::new(Cause::PartialRow, detail)
 }
 
 /// The hash of the text that Canal writes for a value.
 fn value_hash(column: &Column, raw: &[u8], scratch: &mut Vec<u8>) -> Result<i32, Stop> {
     const BINARY: u16 = 63;
-    let text = Text { canal_quirks: true };
+    let text = CANAL;
     scratch.clear();
     Ok(match &column.kind {
         ColumnType::Char { .. } | ColumnType::VarChar { .. } | ColumnType::Blob { .. } => {
@@ -108,12 +116,7 @@ fn value_hash(column: &Column, raw: &[u8], scratch: &mut Vec<u8>) -> Result<i32,
         ColumnType::Geometry | ColumnType::Vector => latin1_hash(raw),
         ColumnType::Json => {
             text.write(column, raw, scratch)?;
-            // The writer escapes for JSON strings; the hash is that of the text itself.
-            let mut plain = String::new();
-            let escaped = String::from_utf8_lossy(scratch);
-            let unescaped = crate::format::unescape(&escaped, &mut plain);
-            unescaped.map_err(|at| Stop::new(Cause::Internal, format!("an escape of our own is bad at {at}")))?;
-            java_hash(plain.as_bytes())
+            escaped_hash(scratch)?
         }
         // Digits and punctuation: nothing that is escaped.
         _ => {
@@ -121,6 +124,21 @@ fn value_hash(column: &Column, raw: &[u8], scratch: &mut Vec<u8>) -> Result<i32,
             latin1_hash(scratch)
         }
     })
+}
+
+/// The hash of a JSON document that the binlog gives as changes of the one before.
+fn patched_hash(column: &Column, patched: &PatchedJson<'_>, scratch: &mut Vec<u8>) -> Result<i32, Stop> {
+    scratch.clear();
+    CANAL.write_patched(column, patched, scratch)?;
+    escaped_hash(scratch)
+}
+
+/// The writer escapes for JSON strings; the hash is that of the text itself.
+fn escaped_hash(escaped: &[u8]) -> Result<i32, Stop> {
+    let mut plain = String::new();
+    let unescaped = crate::format::unescape(&String::from_utf8_lossy(escaped), &mut plain);
+    unescaped.map_err(|at| Stop::new(Cause::Internal, format!("an escape of our own is bad at {at}")))?;
+    Ok(java_hash(plain.as_bytes()))
 }
 
 /// Java's `String.hashCode` of UTF-8 text: over UTF-16 code units. Bytes that are not UTF-8 count as U+FFFD, as they do

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use towpath_engine::deployer::{DeployerConfig, Fencing, PartitionBy, RecordMode};
+use towpath_engine::deployer::{DeployerConfig, Fencing, GeometryText, PartitionBy, RecordMode};
 
 use super::reader::Section;
 use super::text::Secret;
@@ -97,6 +97,8 @@ fn read_records(section: &Section<'_>, deployer: &mut DeployerConfig) {
     let fencings = [("transactions", Fencing::Transactions), ("versions", Fencing::Versions)];
     deployer.fencing = section.choice("fencing", &fencings, deployer.fencing);
     deployer.canal_quirks = section.boolean("canal_quirks", deployer.canal_quirks);
+    let geometries = [("geojson", GeometryText::GeoJson), ("wkt", GeometryText::Wkt), ("hex", GeometryText::Hex)];
+    deployer.geometry = section.choice("geometry", &geometries, deployer.geometry);
     let allowed = Duration::from_millis(5)..=Duration::from_secs(10);
     deployer.transaction_interval = section.duration("transaction_interval", allowed, deployer.transaction_interval);
     let allowed = Duration::from_secs(1)..=Duration::from_secs(3600);

@@ -146,6 +146,7 @@ pub(super) fn read(name: String, section: Section<'_>, folder: &Path) -> Option<
     let context = sink::Context { topic: &deployer.topic, folder, time_zone };
     let sinks: Vec<Sink> = section.sections("sink").into_iter().filter_map(|sink| sink::read(sink, &context)).collect();
     rules::within_pipeline(&section, &deployer.tables, &sinks);
+    deployer.whole_rows = !sinks.is_empty();
     let line = section.line();
     section.finish();
     Some(Pipeline { name, line, source: source?, kafka: kafka?, zookeeper: zookeeper?, deployer, sinks })

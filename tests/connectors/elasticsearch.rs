@@ -1,10 +1,16 @@
 //! `SearchIndex` on Elasticsearch.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use serde_json::json;
 use towpath_connectors::{ElasticsearchConfig, ElasticsearchIndex};
+use towpath_engine::adapter::config::SinkConfig;
+use towpath_engine::adapter::document::DocumentPlan;
+use towpath_engine::adapter::mapping::index_body;
+use towpath_engine::adapter::shape::{Row, Shape, ShapeColumn};
+use towpath_engine::format::{Field, TypeKind};
 use towpath_engine::ports::index::{AliasSpec, BulkOp, IndexError, SearchIndex};
 use towpath_engine::version::Version;
 
@@ -68,6 +74,68 @@ fn versions_decide_which_write_stays() {
         assert_eq!((results[2].status, &results[2].error_type), (201, &None));
         assert!(results[0].reason.as_ref().is_some_and(|reason| reason.contains("[n]")), "{results:?}");
         assert!(es.get(&name, "c\"/é", None).await.unwrap().is_some());
+    });
+}
+
+/// The cells of one row.
+struct Cells([&'static str; 5]);
+
+impl Row for Cells {
+    fn cell(&self, column: usize) -> Field<'_> {
+        Field::Text(self.0[column])
+    }
+}
+
+#[test]
+fn geometries_vectors_and_json_can_be_searched_as_what_they_are() {
+    run(async {
+        let stack = stack().await;
+        let es = index(&[stack.es("hot").unwrap().url()]);
+        let name = unique("values");
+        let kinds = [
+            ("id", TypeKind::Int),
+            ("g", TypeKind::Geometry),
+            ("kept", TypeKind::Geometry),
+            ("v", TypeKind::Vector),
+            ("j", TypeKind::Json),
+        ];
+        let columns = kinds.map(|(name, kind)| ShapeColumn { name: name.into(), kind }).to_vec();
+        let shape = Arc::new(Shape { database: "d".into(), table: "t".into(), columns, primary_key: vec![0] });
+        let mut sink = SinkConfig::new("hot", &name, "d.t", "d");
+        sink.create.mapping.insert("g".into(), json!({"type": "geo_point"}));
+        sink.create.mapping.insert("v".into(), json!({"type": "dense_vector", "dims": 3}));
+        assert!(es.create_index(&name, &index_body(&sink, &[&shape])).await.unwrap());
+        let mut plan = DocumentPlan::new(&sink, shape).unwrap();
+        let mut buffer = BytesMut::new();
+        let rows = [
+            Cells([
+                "1",
+                r#"{"type":"Point","coordinates":[20,10]}"#,
+                "POINT(500 500)",
+                "[1,-0.5,1e-30]",
+                r#"{"a": [1, {"b": null}]}"#,
+            ]),
+            Cells(["2", "SRID=4326;POINT(20.5 10)", r#"{"type":"Point","coordinates":[1e20,0]}"#, "[0.1,0.2,3]", "7"]),
+            Cells(["3", "POINT(1 0)", "E610000001", "[3,2,1]", "\"text\""]),
+        ];
+        let operations: Vec<BulkOp> = rows
+            .iter()
+            .enumerate()
+            .map(|(place, row)| {
+                let source = plan.source(&mut buffer, row).unwrap();
+                BulkOp { source: Some(source), ..op(&name, row.0[0], place as u64, None) }
+            })
+            .collect();
+        let results = es.bulk(&operations).await.unwrap();
+        assert!(results.iter().all(|result| result.status == 201), "{results:?}");
+        es.refresh(&name).await.unwrap();
+        let near = json!({"geo_distance": {"distance": "100km", "g": {"lon": 20, "lat": 10}}});
+        let found: Vec<String> = es.scan(&name, &near, None, 9).await.unwrap().into_iter().map(|(id, _)| id).collect();
+        assert_eq!(found, ["1", "2"]);
+        // It is a vector of three dimensions, and no other numbers.
+        let short = Cells(["4", "POINT(1 0)", "POINT(1 0)", "[3,2]", "{}"]);
+        let short = BulkOp { source: Some(plan.source(&mut buffer, &short).unwrap()), ..op(&name, "4", 9, None) };
+        assert_eq!(one(&es, short).await, (400, Some("document_parsing_exception".to_owned())));
     });
 }
 

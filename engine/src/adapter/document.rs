@@ -242,7 +242,7 @@ fn tombstone(out: &mut BytesMut, time_field: &str, commit_ms: i64) -> Bytes {
 
 fn id_part(kind: &TypeKind, single: bool) -> IdPart {
     match kind {
-        TypeKind::Bytes | TypeKind::Opaque => IdPart::Hex,
+        TypeKind::Bytes => IdPart::Hex,
         TypeKind::Text | TypeKind::Enum(_) | TypeKind::Set(_) | TypeKind::Json | TypeKind::Unknown if !single => {
             IdPart::Escaped
         }

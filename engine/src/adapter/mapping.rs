@@ -19,7 +19,8 @@ const KEYWORD_LIMIT: u32 = 8_191;
 ///   2^63-1 is dead-lettered, which an override in `mapping` avoids.
 /// - DECIMAL is `double` for searching; `_source` keeps every digit.
 /// - CHAR, VARCHAR, TEXT, ENUM, SET, TIME are `keyword`; DATE, DATETIME, TIMESTAMP `date`; bytes `binary`.
-/// - JSON columns are kept and not searched (`enabled: false`): whatever lies in them, no mapping conflict arises.
+/// - JSON and GEOMETRY are kept and not searched (`enabled: false`): whatever lies in them, no mapping conflict arises.
+///   VECTOR is kept as numbers. An override in `mapping` makes a `geo_shape` or a `dense_vector` of what fits into one.
 /// - A column added later is mapped by Elasticsearch, texts as `keyword`, and never guessed to be a date.
 pub fn index_body(sink: &SinkConfig, shapes: &[&Shape]) -> Value {
     let mut properties = Map::new();
@@ -62,8 +63,9 @@ fn field_mapping(kind: &TypeKind) -> Option<Value> {
         TypeKind::Double | TypeKind::Decimal => json!({"type": "double"}),
         TypeKind::Date | TypeKind::DateTime | TypeKind::Timestamp => json!({"type": "date"}),
         TypeKind::Text | TypeKind::Enum(_) | TypeKind::Set(_) | TypeKind::Time => keyword(),
-        TypeKind::Bytes | TypeKind::Opaque => json!({"type": "binary"}),
-        TypeKind::Json => json!({"type": "object", "enabled": false}),
+        TypeKind::Bytes => json!({"type": "binary"}),
+        TypeKind::Vector => json!({"type": "float", "index": false}),
+        TypeKind::Json | TypeKind::Geometry => json!({"type": "object", "enabled": false}),
         TypeKind::Unknown => return None,
     })
 }

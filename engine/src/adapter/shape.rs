@@ -127,7 +127,8 @@ fn kind_of(column: &Column) -> TypeKind {
         ColumnType::Enum { members } => TypeKind::Enum(members.clone()),
         ColumnType::Set { members } => TypeKind::Set(members.clone()),
         ColumnType::Json => TypeKind::Json,
-        ColumnType::Geometry | ColumnType::Vector => TypeKind::Opaque,
+        ColumnType::Geometry => TypeKind::Geometry,
+        ColumnType::Vector => TypeKind::Vector,
     }
 }
 

@@ -10,7 +10,7 @@ use super::gtid;
 use super::header::{EventHeader, EventType, FLAG_IGNORABLE, HEADER_LEN};
 use super::read::{Read, Reader};
 use super::resolve::resolve;
-use super::rows::{self, RowsEvent, RowsKind};
+use super::rows::{self, RowsEvent, RowsKind, RowsLayout};
 use super::table_map::{self, MapError, TableMap};
 use super::tagged;
 use super::xa;
@@ -108,12 +108,13 @@ impl Decoder {
         let place = |stop: Stop| at_place(stop, &header);
         let read = |result: Read<Event<'a>>| result.map_err(|bad| place(corrupt(bad, header.event_type)));
         match header.event_type {
-            EventType::WRITE_ROWS => self.rows(&header, body, RowsKind::Insert, true),
-            EventType::UPDATE_ROWS => self.rows(&header, body, RowsKind::Update, true),
-            EventType::DELETE_ROWS => self.rows(&header, body, RowsKind::Delete, true),
-            EventType::WRITE_ROWS_V1 => self.rows(&header, body, RowsKind::Insert, false),
-            EventType::UPDATE_ROWS_V1 => self.rows(&header, body, RowsKind::Update, false),
-            EventType::DELETE_ROWS_V1 => self.rows(&header, body, RowsKind::Delete, false),
+            EventType::WRITE_ROWS => self.rows(&header, body, RowsLayout::new(RowsKind::Insert, true)),
+            EventType::UPDATE_ROWS => self.rows(&header, body, RowsLayout::new(RowsKind::Update, true)),
+            EventType::DELETE_ROWS => self.rows(&header, body, RowsLayout::new(RowsKind::Delete, true)),
+            EventType::WRITE_ROWS_V1 => self.rows(&header, body, RowsLayout::new(RowsKind::Insert, false)),
+            EventType::UPDATE_ROWS_V1 => self.rows(&header, body, RowsLayout::new(RowsKind::Update, false)),
+            EventType::DELETE_ROWS_V1 => self.rows(&header, body, RowsLayout::new(RowsKind::Delete, false)),
+            EventType::PARTIAL_UPDATE_ROWS => self.rows(&header, body, RowsLayout::PARTIAL_UPDATE),
             EventType::TABLE_MAP => self.table_map(&header, body),
             EventType::QUERY => read(parse_query(body, 0)),
             EventType::EXECUTE_LOAD_QUERY => read(parse_query(body, LOAD_QUERY_EXTRA)),
@@ -183,13 +184,7 @@ impl Decoder {
         event(captured)
     }
 
-    fn rows<'a>(
-        &mut self,
-        header: &EventHeader,
-        body: &'a [u8],
-        kind: RowsKind,
-        version_2: bool,
-    ) -> Result<Event<'a>, Stop> {
+    fn rows<'a>(&mut self, header: &EventHeader, body: &'a [u8], layout: RowsLayout) -> Result<Event<'a>, Stop> {
         let stop = |bad| at_place(corrupt(bad, header.event_type), header);
         let mut reader = Reader::new(body);
         let head = rows::parse_head(&mut reader).map_err(stop)?;
@@ -212,13 +207,13 @@ impl Decoder {
                 expected: "the id of a table mapped before in this statement",
             }));
         };
-        let Some(map) = map else { return Ok(Event::FilteredRows { kind }) };
+        let Some(map) = map else { return Ok(Event::FilteredRows { kind: layout.kind }) };
         let schema = match &map.schema {
             Some(Ok(schema)) => Arc::clone(schema),
             Some(Err(error)) => return Err(at_place(error.clone(), header)),
             None => return Err(Stop::new(Cause::Internal, "a captured table map without a schema")),
         };
-        let event = RowsEvent::parse(reader, (kind, version_2), head.end_of_statement, (map, schema)).map_err(stop)?;
+        let event = RowsEvent::parse(reader, layout, head.end_of_statement, (map, schema)).map_err(stop)?;
         Ok(Event::Rows(event))
     }
 }
@@ -334,9 +329,6 @@ fn without_rows<'a>(event_type: EventType, header: &EventHeader, body: &[u8]) ->
             Err(Stop::new(Cause::Incident, format!("the source reports incident {number}: {message}")))
         }
         EventType::TRANSACTION_PAYLOAD => Err(undecoded(&name, "set binlog_transaction_compression=OFF on the source")),
-        EventType::PARTIAL_UPDATE_ROWS => {
-            Err(undecoded(&name, "remove PARTIAL_JSON from binlog_row_value_options on the source"))
-        }
         EventType::MARIADB_START_ENCRYPTION => Err(undecoded(&name, "set encrypt_binlog=OFF on the source")),
         EventType::MARIADB_QUERY_COMPRESSED
         | EventType::MARIADB_WRITE_ROWS_COMPRESSED_V1

@@ -1,11 +1,17 @@
 //! MySQL's binary JSON as text in the server's own normal form (`{"a": 1, "b": [1, 2]}`), escaped once more as the
 //! content of a JSON string.
 //!
-//! Must not build a tree. Layout: MySQL's `json_binary.h`; text form: what `SELECT` prints.
+//! Must not build a tree (only [`patch`] does, along the paths that change). Layout: MySQL's `json_binary.h`; text
+//! form: what `SELECT` prints.
 
+mod container;
+mod patch;
+
+use self::container::{Container, Value, bad};
+pub(crate) use self::patch::write_patched;
 use super::escape::escape_utf8_twice;
 use super::number;
-use super::read::{Read, Reader, le_uint};
+use super::read::Reader;
 use super::text::BadValue;
 use super::{decimal, temporal};
 
@@ -37,16 +43,12 @@ pub(crate) fn write(raw: &[u8], out: &mut Vec<u8>) -> Result<(), BadValue> {
     };
     // Every value has an entry of its own and no two share bytes, so an honest document spends at most its length.
     let mut walk = Walk { out, budget: raw.len() };
-    walk.value(kind, rest, 0)
+    walk.value((kind, rest), 0)
 }
 
 struct Walk<'o> {
     out: &'o mut Vec<u8>,
     budget: usize,
-}
-
-fn bad<T>(read: Read<T>) -> Result<T, BadValue> {
-    read.map_err(|bad| BadValue::Expected(bad.expected))
 }
 
 impl Walk<'_> {
@@ -55,16 +57,13 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn value(&mut self, kind: u8, bytes: &[u8], depth: u32) -> Result<(), BadValue> {
+    fn value(&mut self, (kind, bytes): Value<'_>, depth: u32) -> Result<(), BadValue> {
         self.spend(1)?;
+        if let Some(container) = Container::open((kind, bytes))? {
+            return self.container(container, depth);
+        }
         let mut reader = Reader::new(bytes);
         match kind {
-            kind::SMALL_OBJECT | kind::LARGE_OBJECT | kind::SMALL_ARRAY | kind::LARGE_ARRAY => {
-                if depth >= MAX_DEPTH {
-                    return Err(BadValue::Expected("JSON of at most 100 levels"));
-                }
-                self.container(kind, bytes, depth)
-            }
             kind::LITERAL => {
                 let text: &[u8] = match bad(reader.u8("a JSON literal"))? {
                     0 => b"null",
@@ -103,40 +102,33 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Count and size, then entries of keys (offset, length), entries of values (type, offset or the value itself),
-    /// then keys and values. Offsets count from the container's start.
-    fn container(&mut self, kind: u8, bytes: &[u8], depth: u32) -> Result<(), BadValue> {
-        let object = matches!(kind, kind::SMALL_OBJECT | kind::LARGE_OBJECT);
-        let width = if matches!(kind, kind::LARGE_OBJECT | kind::LARGE_ARRAY) { 4 } else { 2 };
-        let mut head = Reader::new(bytes);
-        let count = bad(head.uint(width, "a JSON container's count"))? as usize;
-        let size = bad(head.uint(width, "a JSON container's size"))? as usize;
-        let bytes = bytes.get(..size).ok_or(BadValue::Expected("a JSON container of its size"))?;
-        let mut keys = bad(head.uint_table(if object { count } else { 0 }, width + 2, "JSON key entries"))?;
-        let mut values = bad(head.uint_table(count, width + 1, "JSON value entries"))?;
-        self.out.push(if object { b'{' } else { b'[' });
-        for index in 0..count {
-            if index > 0 {
-                self.out.extend_from_slice(b", ");
-            }
-            if object {
-                let entry = bad(keys.take(width + 2, "a JSON key entry"))?;
-                let (offset, length) = entry.split_at(width);
-                let key = slice(bytes, le_uint(offset) as usize, le_uint(length) as usize)?;
-                self.string(key)?;
-                self.out.extend_from_slice(b": ");
-            }
-            let entry = bad(values.take(width + 1, "a JSON value entry"))?;
-            let (kind, place) = (entry[0], &entry[1..]);
-            if is_inlined(kind, width) {
-                self.value(kind, place, depth + 1)?;
-            } else {
-                let offset = le_uint(place) as usize;
-                let value = bytes.get(offset..).ok_or(BadValue::Expected("a JSON value within its container"))?;
-                self.value(kind, value, depth + 1)?;
-            }
+    fn container(&mut self, mut container: Container<'_>, depth: u32) -> Result<(), BadValue> {
+        if depth >= MAX_DEPTH {
+            return Err(BadValue::Expected("JSON of at most 100 levels"));
         }
-        self.out.push(if object { b'}' } else { b']' });
+        self.out.push(if container.object { b'{' } else { b'[' });
+        for index in 0..container.count {
+            let (key, value) = container.next()?;
+            self.separate(index);
+            if container.object {
+                self.key(key)?;
+            }
+            self.value(value, depth + 1)?;
+        }
+        self.out.push(if container.object { b'}' } else { b']' });
+        Ok(())
+    }
+
+    /// Stands before each member of a container.
+    fn separate(&mut self, index: usize) {
+        if index > 0 {
+            self.out.extend_from_slice(b", ");
+        }
+    }
+
+    fn key(&mut self, key: &[u8]) -> Result<(), BadValue> {
+        self.string(key)?;
+        self.out.extend_from_slice(b": ");
         Ok(())
     }
 
@@ -201,30 +193,6 @@ impl Walk<'_> {
     }
 }
 
-impl<'a> Reader<'a> {
-    /// A table of `count` entries of `width` bytes.
-    fn uint_table(&mut self, count: usize, width: usize, expected: &'static str) -> Read<Reader<'a>> {
-        let length = count.checked_mul(width).ok_or(self.bad(expected))?;
-        Ok(Reader::new(self.take(length, expected)?))
-    }
-}
-
-fn slice(bytes: &[u8], offset: usize, length: usize) -> Result<&[u8], BadValue> {
-    offset
-        .checked_add(length)
-        .and_then(|end| bytes.get(offset..end))
-        .ok_or(BadValue::Expected("a JSON key within its container"))
-}
-
-/// Whether an entry holds the value itself: what fits into the entry's place.
-fn is_inlined(kind: u8, width: usize) -> bool {
-    match kind {
-        kind::LITERAL | kind::INT16 | kind::UINT16 => true,
-        kind::INT32 | kind::UINT32 => width == 4,
-        _ => false,
-    }
-}
-
 /// A length in groups of 7 bits, lowest first, at most 5 bytes.
 fn variable_length(reader: &mut Reader<'_>) -> Result<usize, BadValue> {
     let mut length = 0u64;
@@ -238,10 +206,14 @@ fn variable_length(reader: &mut Reader<'_>) -> Result<usize, BadValue> {
     Err(BadValue::Expected("a JSON length of at most 5 bytes"))
 }
 
-/// RFC 4648 §4, with padding.
+/// RFC 4648 §4, with padding; a line break (as an escape of the JSON string) after each 76 characters, as the server does.
 fn base64(bytes: &[u8], out: &mut Vec<u8>) {
+    const GROUPS_A_LINE: usize = 76 / 4;
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for chunk in bytes.chunks(3) {
+    for (group, chunk) in bytes.chunks(3).enumerate() {
+        if group > 0 && group % GROUPS_A_LINE == 0 {
+            out.extend_from_slice(b"\\\\n");
+        }
         let word = chunk.iter().chain([&0, &0]).take(3).fold(0u32, |word, &byte| (word << 8) | u32::from(byte));
         for place in 0..4 {
             let symbol = ALPHABET[(word >> (18 - 6 * place) & 63) as usize];
@@ -288,6 +260,10 @@ mod tests {
     fn opaque_values() {
         assert_eq!(text(&[15, 253, 3, b'a', b'b', b'c']), r#""base64:type253:YWJj""#);
         assert_eq!(text(&[15, 16, 1, 5]), r#""base64:type16:BQ==""#);
+        let long = [&[15, 15, 60][..], &[0; 60]].concat();
+        let lines = format!("\"base64:type15:{}\\n{}\"", "A".repeat(76), "AAAA");
+        assert_eq!(text(&long), lines);
+        assert_eq!(text(&[&[15, 15, 57][..], &[0; 57]].concat()), format!("\"base64:type15:{}\"", "A".repeat(76)));
         assert_eq!(text(&[15, 246, 4, 3, 2, 0x81, 0x32]), "1.50");
         let packed = ((((2024u64 * 13 + 2) << 5 | 29) << 17) | (23 << 12) | (59 << 6) | 58) << 24 | 5;
         let mut datetime = vec![15, 12, 8];

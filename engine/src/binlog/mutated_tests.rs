@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 
-use super::recorded_tests::{FULL, MINIMAL, events};
+use super::recorded_tests::{FULL, MINIMAL, PATCHES, events};
 use super::*;
 use crate::cause::Cause;
 
@@ -19,11 +19,13 @@ fn drain(decoder: &mut Decoder, raw: &[u8]) -> Result<usize, crate::cause::Stop>
         assert!(rows <= raw.len(), "more rows than bytes");
         for fields in [&before, &after] {
             for (column, field) in columns.columns.iter().zip(fields) {
-                if let Field::Value(value) = field {
-                    out.clear();
-                    let _ = text::write_text(column, value, &mut out);
-                    written += out.len();
-                }
+                out.clear();
+                let _ = match field {
+                    Field::Value(value) => text::write_text(column, value, &mut out),
+                    Field::Patched(patched) => text::Text::default().write_patched(column, patched, &mut out),
+                    Field::Absent | Field::Null => Ok(()),
+                };
+                written += out.len();
             }
         }
     }
@@ -69,13 +71,13 @@ proptest! {
 
     #[test]
     fn mutated_streams_end_without_a_panic(
-        full: bool,
+        which in 0usize..3,
         mutations in proptest::collection::vec(
             (any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>()),
             1..60,
         ),
     ) {
-        let file = if full { FULL } else { MINIMAL };
+        let file = [FULL, MINIMAL, PATCHES][which];
         let mut stream: Vec<Vec<u8>> = events(file).into_iter().map(<[u8]>::to_vec).collect();
         for (event, byte, value) in mutations {
             let event = event.get_mut(&mut stream);

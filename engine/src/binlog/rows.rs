@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::read::{Bad, Read, Reader};
-use super::table_map::{ColumnWidth, TableMap};
+use super::table_map::{ColumnWidth, TableMap, wire};
 use crate::cause::Stop;
 use crate::schema::TableSchema;
 
@@ -39,9 +39,39 @@ pub enum Field<'a> {
     Null,
     /// The value's bytes as the binlog holds them, without a length prefix.
     Value(&'a [u8]),
+    /// A JSON document of an after image, told by what changed in it (`binlog_row_value_options=PARTIAL_JSON`).
+    Patched(PatchedJson<'a>),
 }
 
-/// The rows of one event. Iterating gives each row; [`RowsEvent::read_row`] gives its values in the same pass.
+/// A JSON document as the one before it and the changes that lead to it. [`super::text::Text::write_patched`] writes
+/// the whole document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PatchedJson<'a> {
+    /// The document before; `None` if the before image does not hold it.
+    pub(crate) base: Option<&'a [u8]>,
+    /// The changes, in order.
+    pub(crate) diffs: &'a [u8],
+}
+
+/// What a rows event does, and how its images are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RowsLayout {
+    pub kind: RowsKind,
+    /// Extra row data may stand before the rows (all but MySQL 5.1 to 5.5's events).
+    pub version_2: bool,
+    /// After images begin with value options.
+    pub partial_json: bool,
+}
+
+impl RowsLayout {
+    pub const fn new(kind: RowsKind, version_2: bool) -> Self {
+        Self { kind, version_2, partial_json: false }
+    }
+
+    pub const PARTIAL_UPDATE: Self = Self { kind: RowsKind::Update, version_2: true, partial_json: true };
+}
+
+/// The rows of one event; [`RowsEvent::read_row`] gives one after the other.
 #[derive(Debug, Clone)]
 pub struct RowsEvent<'a> {
     /// What happened to them.
@@ -54,6 +84,7 @@ pub struct RowsEvent<'a> {
     before_columns: &'a [u8],
     after_columns: &'a [u8],
     full: bool,
+    partial_json: bool,
     rows: Reader<'a>,
     /// Where the rows start in the event, for messages.
     base: usize,
@@ -61,6 +92,9 @@ pub struct RowsEvent<'a> {
 
 /// Flag of a rows event: table ids lose their meaning after it.
 const FLAG_STATEMENT_END: u16 = 1;
+
+/// Value option of an after image: JSON documents may be told by their changes.
+const VALUE_OPTION_PARTIAL_JSON: u64 = 1;
 
 /// What stands before the rows.
 pub(crate) struct RowsHead {
@@ -79,7 +113,7 @@ impl<'a> RowsEvent<'a> {
     /// Reads what stands between the head and the rows. `reader` is at the head's end.
     pub(crate) fn parse(
         mut reader: Reader<'a>,
-        (kind, version_2): (RowsKind, bool),
+        RowsLayout { kind, version_2, partial_json }: RowsLayout,
         end_of_statement: bool,
         (map, table): (Arc<TableMap>, Arc<TableSchema>),
     ) -> Read<Self> {
@@ -100,7 +134,8 @@ impl<'a> RowsEvent<'a> {
         let full = all_set(first, map.columns.len()) && all_set(second, map.columns.len());
         let base = reader.at();
         let rows = Reader::new(reader.rest());
-        Ok(Self { kind, table, end_of_statement, map, before_columns: first, after_columns: second, full, rows, base })
+        let (before_columns, after_columns) = (first, second);
+        Ok(Self { kind, table, end_of_statement, map, before_columns, after_columns, full, partial_json, rows, base })
     }
 
     /// Whether every image holds every column (`binlog_row_image=FULL`).
@@ -108,9 +143,21 @@ impl<'a> RowsEvent<'a> {
         self.full
     }
 
+    /// Whether the rows are known whole, before and after: an update's after image may leave out what has not changed
+    /// (MariaDB's `FULL_NODUP`).
+    pub fn is_whole(&self) -> bool {
+        self.full || all_set(self.before_columns, self.map.columns.len())
+    }
+
     /// Whether a column is in the before images (`before`) or the after images of this event.
     pub fn has_column(&self, index: usize, before: bool) -> bool {
         bit(if before { self.before_columns } else { self.after_columns }, index)
+    }
+
+    /// Whether the images of this event tell a column's value: after the change, or before a delete. What an update's
+    /// after image leaves out has not changed, so the before image tells it where it has it.
+    pub fn tells(&self, index: usize) -> bool {
+        bit(self.after_columns, index) || bit(self.before_columns, index)
     }
 
     /// Splits the next row into its values, one for each column of the table; `before` stays empty for an insert,
@@ -130,7 +177,9 @@ impl<'a> RowsEvent<'a> {
             if self.kind.has_before() {
                 self.image(self.before_columns).walk(&mut reader, |field| before.push(field))?;
             }
-            if self.kind.has_after() {
+            if self.partial_json {
+                self.partial_image(&mut reader, before, after)?;
+            } else if self.kind.has_after() {
                 self.image(self.after_columns).walk(&mut reader, |field| after.push(field))?;
             }
             self.progressed(&reader)
@@ -138,6 +187,35 @@ impl<'a> RowsEvent<'a> {
         let result = read();
         self.rows = reader;
         result.map(|()| true).map_err(|bad| self.corrupt(bad))
+    }
+
+    /// An after image whose JSON documents may be told by their changes: options, a bit for each JSON column of the
+    /// table whether it is, then the image.
+    #[cold]
+    fn partial_image(&self, reader: &mut Reader<'a>, before: &[Field<'a>], after: &mut Vec<Field<'a>>) -> Read<()> {
+        let start = *reader;
+        let partial = match reader.packed("value options")? {
+            0 => false,
+            VALUE_OPTION_PARTIAL_JSON => true,
+            _ => return Err(start.bad("no value options but that of partial JSON")),
+        };
+        let documents = || self.map.columns.iter().enumerate().filter(|(_, column)| column.kind == wire::JSON);
+        let bits = if partial { documents().count().div_ceil(8) } else { 0 };
+        let bits = reader.take(bits, "a bit for each JSON column")?;
+        self.image(self.after_columns).walk(reader, |field| after.push(field))?;
+        for (place, (index, _)) in documents().enumerate() {
+            let (true, Some(&Field::Value(diffs))) = (bit(bits, place), after.get(index)) else { continue };
+            let base = match before.get(index) {
+                Some(&Field::Value(base)) => Some(base),
+                Some(Field::Null) => return Err(start.bad("a JSON document that its changes start from")),
+                _ => None,
+            };
+            after[index] = match base {
+                Some(base) if diffs.is_empty() => Field::Value(base),
+                base => Field::Patched(PatchedJson { base, diffs }),
+            };
+        }
+        Ok(())
     }
 
     fn image(&self, columns: &'a [u8]) -> Walker<'_> {
@@ -149,74 +227,11 @@ impl<'a> RowsEvent<'a> {
         if reader.at() == self.rows.at() { Err(reader.bad("a row of at least one byte")) } else { Ok(()) }
     }
 
-    /// Makes the iterator and `read_row` end after an error, and words it.
+    /// Makes [`RowsEvent::read_row`] end after an error, and words it.
     fn corrupt(&mut self, bad: Bad) -> Stop {
         self.rows.rest();
         let what = format!("a rows event of `{}`.`{}`", self.table.database, self.table.table);
         bad.in_event(&what, self.base)
-    }
-
-    fn next_row(&mut self) -> Read<Row<'a>> {
-        let mut reader = self.rows;
-        let mut image = |columns: &'a [u8]| -> Read<RowImage<'a>> {
-            let start = reader;
-            let from = reader.at();
-            self.image(columns).walk(&mut reader, |_| {})?;
-            let mut bytes = start;
-            let bytes = bytes.take(reader.at() - from, "an image")?;
-            Ok(RowImage { bytes, columns: (!self.full).then_some(columns), map: Arc::clone(&self.map) })
-        };
-        let before = if self.kind.has_before() { Some(image(self.before_columns)?) } else { None };
-        let after = if self.kind.has_after() { Some(image(self.after_columns)?) } else { None };
-        self.progressed(&reader)?;
-        self.rows = reader;
-        Ok(Row { before, after })
-    }
-}
-
-impl<'a> Iterator for RowsEvent<'a> {
-    type Item = Result<Row<'a>, Stop>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.rows.is_empty() {
-            return None;
-        }
-        Some(self.next_row().map_err(|bad| self.corrupt(bad)))
-    }
-}
-
-/// One row of an event.
-#[derive(Debug, Clone)]
-pub struct Row<'a> {
-    /// The row before an update or delete.
-    pub before: Option<RowImage<'a>>,
-    /// The row after an insert or update.
-    pub after: Option<RowImage<'a>>,
-}
-
-/// One image of a row, whole and within its event's bytes.
-#[derive(Debug, Clone)]
-pub struct RowImage<'a> {
-    bytes: &'a [u8],
-    /// The columns present; `None` if all are.
-    columns: Option<&'a [u8]>,
-    map: Arc<TableMap>,
-}
-
-impl<'a> RowImage<'a> {
-    /// Fills `fields` with one entry for each column of the table.
-    pub fn split(&self, fields: &mut Vec<Field<'a>>) {
-        fields.clear();
-        let walker = Walker { widths: &self.map.widths, columns: self.columns };
-        // The iterator walked the same bytes by the same widths: this cannot fail; if it did, fields would be missing
-        // and every reader by index would notice.
-        let whole = walker.walk(&mut Reader::new(self.bytes), |field| fields.push(field));
-        debug_assert!(whole.is_ok());
-    }
-
-    /// Whether the image holds every column.
-    pub fn is_full(&self) -> bool {
-        self.columns.is_none()
     }
 }
 

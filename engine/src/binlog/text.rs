@@ -2,11 +2,14 @@
 //!
 //! Written once, straight into the record, already escaped as the content of a JSON string (without the quotes).
 //! Must not allocate per value. Rules: every text is UTF-8; instants are UTC; ENUM and SET are member names; binary
-//! bytes are ISO-8859-1 text; JSON is the server's own normal form.
+//! bytes are ISO-8859-1 text; JSON is the server's own normal form; GEOMETRY is GeoJSON unless configured otherwise;
+//! VECTOR is an array of numbers.
 
 use super::decimal;
 use super::escape::{escape_char, escape_utf8};
 use super::read::{be_uint, le_uint};
+use super::rows::PatchedJson;
+use super::spatial::{self, GeometryText};
 use super::{json, number, temporal};
 use crate::cause::{Cause, Stop};
 use crate::schema::charset::{self, Charset};
@@ -15,8 +18,10 @@ use crate::schema::{Column, ColumnType};
 /// How values become text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Text {
-    /// ENUM as its index and SET as its bits, as Canal writes them, instead of the members' names.
+    /// ENUM as its index, SET as its bits, GEOMETRY and VECTOR as their bytes, as Canal writes them.
     pub canal_quirks: bool,
+    /// How GEOMETRY is written otherwise.
+    pub geometry: GeometryText,
 }
 
 /// Writes a value's text with the default rules. See [`Text::write`].
@@ -49,6 +54,23 @@ impl Text {
         self.value(column, raw, out).map_err(|bad| stop(column, raw, bad))
     }
 
+    /// As [`Text::write`], for a value of JSON that the binlog gives as changes of the one before.
+    ///
+    /// # Errors
+    /// As [`Text::write`]; `corrupt` also if the document before cannot take the changes, `partial-row` if the row does
+    /// not hold that document.
+    pub fn write_patched(&self, column: &Column, patched: &PatchedJson<'_>, out: &mut Vec<u8>) -> Result<(), Stop> {
+        let Some(base) = patched.base else {
+            let name = &column.name;
+            let detail = format!(
+                "column `{name}`: a change within its JSON arrives without the document before it: set \
+                 binlog_row_image=FULL, or remove PARTIAL_JSON from binlog_row_value_options"
+            );
+            return Err(Stop::new(Cause::PartialRow, detail));
+        };
+        json::write_patched(base, patched.diffs, out).map_err(|bad| stop(column, patched.diffs, bad))
+    }
+
     fn value(&self, column: &Column, raw: &[u8], out: &mut Vec<u8>) -> Result<(), BadValue> {
         match &column.kind {
             ColumnType::TinyInt
@@ -71,7 +93,9 @@ impl Text {
             ColumnType::Enum { members } => self.write_enum(members, raw, out)?,
             ColumnType::Set { members } => self.write_set(members, raw, out)?,
             ColumnType::Json => json::write(raw, out)?,
-            ColumnType::Geometry | ColumnType::Vector => write_binary(raw, out),
+            ColumnType::Geometry | ColumnType::Vector if self.canal_quirks => write_binary(raw, out),
+            ColumnType::Geometry => spatial::write_geometry(self.geometry, raw, out)?,
+            ColumnType::Vector => spatial::write_vector(raw, out)?,
             ColumnType::OldTime => temporal::write_old_time(raw, out)?,
             ColumnType::OldDateTime => temporal::write_old_datetime(raw, out)?,
             ColumnType::OldTimestamp => temporal::write_old_timestamp(raw, out)?,

@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+pub use crate::binlog::GeometryText;
 use crate::cause::{Cause, Stop};
 pub use crate::format::RecordMode;
 use crate::gtid::GtidSet;
@@ -89,6 +90,11 @@ pub struct DeployerConfig {
     pub record: RecordMode,
     /// Canal's renderings also where they are known to be wrong (design §5).
     pub canal_quirks: bool,
+    /// How GEOMETRY is written in records.
+    pub geometry: GeometryText,
+    /// Sinks make documents of the records: a source that does not log whole rows is refused. Without sinks its partial
+    /// rows are carried as they are.
+    pub whole_rows: bool,
     /// A record larger than this (key, value and headers, bytes) is split by rows; a single larger row is a dead
     /// letter.
     pub max_record_bytes: usize,
@@ -149,6 +155,8 @@ impl DeployerConfig {
             partition_by: PartitionBy::PrimaryKey,
             record: RecordMode::Event,
             canal_quirks: false,
+            geometry: GeometryText::GeoJson,
+            whole_rows: false,
             max_record_bytes: 900_000,
             fencing: Fencing::Transactions,
             start: None,

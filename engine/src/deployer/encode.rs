@@ -127,6 +127,7 @@ impl Encoder {
             router: Router::new(config.partition_by.clone(), config.partitions),
             mode: config.record,
             canal_quirks: config.canal_quirks,
+            geometry: config.geometry,
             max_record_bytes: config.max_record_bytes,
         });
         Self {
@@ -248,10 +249,6 @@ impl Encoder {
             let detail = format!("table {} has no primary key: its rows could not be told apart", name());
             return Err(self.placed(Stop::new(Cause::NoPrimaryKey, detail)));
         }
-        if !rows.is_full() {
-            let detail = format!("a row of {} comes without all its columns (binlog_row_image is not FULL)", name());
-            return Err(self.placed(Stop::new(Cause::PartialRow, detail)));
-        }
         self.schema_holds(&name)?;
         if self.executed.is_empty() {
             self.executed = self.executed_with_open();
@@ -273,7 +270,8 @@ impl Encoder {
         }
         let buffer = outbox.buffer();
         let dead_before = buffer.dead().len();
-        self.writer.write(rows, &context, buffer)?;
+        let written = self.writer.write(rows, &context, buffer);
+        written.map_err(|stop| self.placed(stop))?;
         let witness: Arc<str> = self.counter.so_far_text().into();
         for row in &buffer.dead()[dead_before..] {
             self.dead.push(DeadLetter { row: row.clone(), gtid: self.gtid.clone(), witness: Arc::clone(&witness) });

@@ -46,7 +46,7 @@ use crate::ports::source::BinlogSource;
 use course::Course;
 use meters::Meters;
 
-pub use config::{DeployerConfig, Fencing, PartitionBy, RecordMode, Start, TableFilter};
+pub use config::{DeployerConfig, Fencing, GeometryText, PartitionBy, RecordMode, Start, TableFilter};
 pub use epochs::StateEpochs;
 pub use status::{DeployerStatus, Role, StatusCell, Waiting};
 

@@ -63,7 +63,7 @@ const BATCH: usize = 500;
 pub struct ReadBack {
     pipeline: String,
     mode: RecordMode,
-    canal_quirks: bool,
+    text: Text,
     reader: Reader,
     writer: FlatWriter,
     tables: BTreeMap<(String, String), TableKeys>,
@@ -77,12 +77,13 @@ impl ReadBack {
             router: Router::new(config.partition_by.clone(), config.partitions),
             mode: config.record,
             canal_quirks: config.canal_quirks,
+            geometry: config.geometry,
             max_record_bytes: config.max_record_bytes,
         });
         Self {
             pipeline: config.pipeline.clone(),
             mode: config.record,
-            canal_quirks: config.canal_quirks,
+            text: Text { canal_quirks: config.canal_quirks, geometry: config.geometry },
             reader: Reader::new(),
             writer,
             tables: BTreeMap::new(),
@@ -122,7 +123,7 @@ impl ReadBack {
     /// Under Canal's rendering an ENUM is a number in the log: no text to find it by.
     fn key_is_readable(&self, shape: &Shape) -> Result<(), Stop> {
         let coded = |&index: &usize| matches!(shape.columns[index].kind, TypeKind::Enum(_) | TypeKind::Set(_));
-        if self.canal_quirks && shape.primary_key.iter().any(coded) {
+        if self.text.canal_quirks && shape.primary_key.iter().any(coded) {
             let detail = format!(
                 "rows of {}.{} cannot be read again: with canal_quirks the log has its ENUM or SET key as a number",
                 shape.database, shape.table
@@ -238,14 +239,13 @@ impl ReadBack {
 
     /// A row's texts by column, as the log has them.
     fn texts(&self, table: &TableSchema, row: &[Option<Vec<u8>>]) -> Result<BTreeMap<String, ImageField>, Stop> {
-        let text = Text { canal_quirks: self.canal_quirks };
         let mut texts = BTreeMap::new();
         for (column, value) in table.columns.iter().zip(row) {
             let field = match value {
                 None => ImageField::Null,
                 Some(raw) => {
                     let mut escaped = Vec::new();
-                    text.write(column, raw, &mut escaped)?;
+                    self.text.write(column, raw, &mut escaped)?;
                     let mut plain = String::new();
                     unescape(&String::from_utf8_lossy(&escaped), &mut plain)
                         .map_err(|at| Stop::new(Cause::Internal, format!("an escape of our own is bad at {at}")))?;

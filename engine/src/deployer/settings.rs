@@ -11,24 +11,14 @@ use crate::schema::TableSchema;
 /// All that is wrong with a source's settings and the user's privileges, the gravest first.
 pub fn findings(server: &ServerIdentity, config: &DeployerConfig) -> Vec<Stop> {
     let mut found = Vec::new();
-    let mut setting = |wrong: bool, detail: String| {
-        if wrong {
-            found.push(Stop::new(Cause::SourceSettings, detail));
-        }
-    };
+    let setting = |wrong: bool, detail: String| wrong.then(|| Stop::new(Cause::SourceSettings, detail));
     let who = format!("the source (server_id {}, {})", server.server_id, server.version);
-    setting(!server.log_bin, format!("{who} writes no binlog: start it with log_bin"));
-    setting(
+    found.extend(setting(!server.log_bin, format!("{who} writes no binlog: start it with log_bin")));
+    found.extend(setting(
         server.log_bin && server.binlog_format != "ROW",
         format!("{who} has binlog_format={}: SET PERSIST binlog_format=ROW", server.binlog_format),
-    );
-    setting(
-        server.log_bin && server.row_image != "FULL",
-        format!(
-            "{who} has binlog_row_image={}: SET PERSIST binlog_row_image=FULL (others are not carried yet)",
-            server.row_image
-        ),
-    );
+    ));
+    found.extend(partial_rows(server).filter(|_| config.whole_rows));
     if server.server_id == config.server_id {
         found.push(Stop::new(
             Cause::Config,
@@ -44,6 +34,21 @@ pub fn findings(server: &ServerIdentity, config: &DeployerConfig) -> Vec<Stop> {
         ));
     }
     found
+}
+
+/// The cause not to run a sink on a source that logs rows without all their columns.
+pub fn partial_rows(server: &ServerIdentity) -> Option<Stop> {
+    // FULL_NODUP (MariaDB) leaves out of after images only what stands in the before images.
+    let whole = !server.log_bin || matches!(server.row_image.as_str(), "FULL" | "FULL_NODUP");
+    (!whole).then(|| {
+        let (who, image) =
+            (format!("the source (server_id {}, {})", server.server_id, server.version), &server.row_image);
+        let detail = format!(
+            "{who} has binlog_row_image={image}, but a sink needs whole rows: SET PERSIST binlog_row_image=FULL \
+             (sessions that are open keep theirs)"
+        );
+        Stop::new(Cause::PartialRow, detail)
+    })
 }
 
 /// The global privileges that reading a binlog takes and `grants` does not show. Roles are trusted: what they hold is
@@ -144,6 +149,7 @@ pub(super) mod tests {
     pub fn config() -> DeployerConfig {
         let mut config = DeployerConfig::new("orders", "orders", 2, 7);
         config.tables = TableFilter::new(["orders.*"]).unwrap();
+        config.whole_rows = true;
         config
     }
 
@@ -154,7 +160,7 @@ pub(super) mod tests {
         let changes: [(Change, Cause, &str); 7] = [
             (|s| s.log_bin = false, Cause::SourceSettings, "log_bin"),
             (|s| s.binlog_format = "MIXED".into(), Cause::SourceSettings, "SET PERSIST binlog_format=ROW"),
-            (|s| s.row_image = "MINIMAL".into(), Cause::SourceSettings, "SET PERSIST binlog_row_image=FULL"),
+            (|s| s.row_image = "MINIMAL".into(), Cause::PartialRow, "SET PERSIST binlog_row_image=FULL"),
             (|s| s.server_id = 7, Cause::Config, "server_id 7"),
             (
                 |s| s.grants = vec!["GRANT USAGE ON *.* TO `canal`@`%`".into()],
@@ -179,6 +185,17 @@ pub(super) mod tests {
             assert_eq!(found.len(), 1, "{found:?}");
             assert!(found[0].cause == cause && found[0].detail.contains(words), "{}", found[0]);
         }
+    }
+
+    #[test]
+    fn partial_rows_are_refused_only_where_documents_are_made_of_them() {
+        let mut server = server();
+        server.row_image = "NOBLOB".into();
+        let without_sinks = DeployerConfig { whole_rows: false, ..config() };
+        assert_eq!(findings(&server, &without_sinks), []);
+        assert_eq!(findings(&server, &config())[0].cause, Cause::PartialRow);
+        server.row_image = "FULL_NODUP".into();
+        assert_eq!(findings(&server, &config()), []);
     }
 
     #[test]

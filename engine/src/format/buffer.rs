@@ -37,6 +37,7 @@ pub(super) const NAMES: [&str; headers::MAX_HEADERS] = [
     headers::PIPELINE,
     headers::SERVER,
     headers::READ,
+    headers::PARTIAL,
 ];
 
 /// Bytes counted for the names and lengths of a record's headers and its frame, above what they hold.
@@ -188,12 +189,8 @@ pub struct ControlContext<'a> {
 /// Appends a control record: to a plain Canal consumer a statement that was logged beside rows, which it passes over.
 pub fn write_control(kind: &ControlKind, context: &ControlContext<'_>, partition: u32, out: &mut RecordBuffer) {
     let mut entry = Entry { partition, ..Entry::default() };
-    let texts =
-        [Some(kind.as_str()), None, None, None, None, None, None, Some(context.pipeline), Some(context.server), None];
-    for (place, text) in texts.into_iter().enumerate() {
-        if let Some(text) = text {
-            entry.headers[place] = out.text(text);
-        }
+    for (place, text) in [(0, kind.as_str()), (7, context.pipeline), (8, context.server)] {
+        entry.headers[place] = out.text(text);
     }
     entry.headers[1] = out.number(u64::from(context.epoch));
     entry.headers[4] = out.number(context.term);

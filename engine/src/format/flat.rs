@@ -14,7 +14,7 @@ use super::parts::TableParts;
 use super::reads::{READ_INDEX, READ_ROWS};
 use super::{EventContext, RecordFormat, RecordMode};
 use crate::binlog::text::Text;
-use crate::binlog::{Field, RowsEvent, RowsKind};
+use crate::binlog::{Field, GeometryText, RowsEvent, RowsKind};
 use crate::cause::{Cause, Stop};
 use crate::routing::Router;
 use crate::schema::TableSchema;
@@ -30,6 +30,8 @@ pub struct FlatConfig {
     pub mode: RecordMode,
     /// Canal's renderings also where they are known to be wrong.
     pub canal_quirks: bool,
+    /// How GEOMETRY is written.
+    pub geometry: GeometryText,
     /// The most bytes of a record: key, value and headers, counted generously.
     pub max_record_bytes: usize,
 }
@@ -95,17 +97,28 @@ struct Sharing<'c> {
 impl FlatWriter {
     /// A writer.
     pub fn new(config: FlatConfig) -> Self {
-        let text = Text { canal_quirks: config.canal_quirks };
+        let text = Text { canal_quirks: config.canal_quirks, geometry: config.geometry };
         Self { config, text, tables: Vec::new(), pending: Vec::new(), touched: Vec::new(), scratch: Vec::new() }
     }
 
-    /// The place of a table's parts, which are rendered when its definition is new.
-    fn parts(&mut self, table: &Arc<TableSchema>) -> usize {
-        if let Some(place) = self.tables.iter().position(|parts| Arc::ptr_eq(&parts.table, table)) {
+    /// The place of a table's parts, which are rendered when its definition, or what a partial row tells, is new.
+    fn parts(&mut self, event: &RowsEvent<'_>) -> usize {
+        let table = &event.table;
+        let told = |index| event.tells(index);
+        self.parts_of(table, (!event.is_whole()).then(|| (0..table.columns.len()).map(told).collect()))
+    }
+
+    fn parts_of(&mut self, table: &Arc<TableSchema>, told: Option<Vec<bool>>) -> usize {
+        if let Some(place) = self.tables.iter().position(|parts| Arc::ptr_eq(&parts.table, table) && parts.told == told)
+        {
             return place;
         }
-        let parts = TableParts::new(table, &self.config.router);
-        let same = |known: &TableParts| known.table.database == table.database && known.table.table == table.table;
+        let parts = TableParts::new(table, told, &self.config.router);
+        let same = |known: &TableParts| {
+            known.told.is_some() == parts.told.is_some()
+                && known.table.database == table.database
+                && known.table.table == table.table
+        };
         match self.tables.iter().position(same) {
             Some(place) => {
                 self.tables[place] = parts;
@@ -124,7 +137,7 @@ impl FlatWriter {
         context: &EventContext<'_>,
         out: &mut RecordBuffer,
     ) -> Result<(), Stop> {
-        let place = self.parts(&event.table);
+        let place = self.parts(&event);
         let overhead = self.tables[place].fixed_len()
             + (FRAME + self.config.pipeline.len() + context.server.len() + context.gtid.len() + context.executed.len());
         let mut sharing = Sharing { context, kind: event.kind, headers: None, overhead, read: None };
@@ -132,7 +145,11 @@ impl FlatWriter {
         let mut before = Vec::with_capacity(if event.kind == RowsKind::Insert { 0 } else { columns });
         let mut after = Vec::with_capacity(if event.kind == RowsKind::Delete { 0 } else { columns });
         let mut index = 0u32;
+        let incomplete = event.kind == RowsKind::Update && !event.is_full();
         while event.read_row(&mut before, &mut after)? {
+            if incomplete {
+                complete(&before, &mut after);
+            }
             let row = RowParts { index, before: &before, after: &after };
             self.row(place, &row, &mut sharing, out)?;
             index = index.checked_add(1).ok_or_else(|| Stop::new(Cause::Corrupt, "an event of 2^32 rows"))?;
@@ -173,7 +190,7 @@ impl FlatWriter {
         context: &EventContext<'_>,
         out: &mut RecordBuffer,
     ) -> Result<(), Stop> {
-        let place = self.parts(table);
+        let place = self.parts_of(table, None);
         let overhead =
             self.tables[place].fixed_len() + FRAME + self.config.pipeline.len() + context.server.len() + FRAME / 10;
         for rows in rows.chunks(READ_ROWS) {
@@ -285,6 +302,7 @@ impl FlatWriter {
         for &(column, _) in &self.tables[place].varying {
             let raw = match row.image()[column] {
                 Field::Value(raw) => Some(raw),
+                Field::Patched(_) => Some(&[][..]),
                 Field::Null | Field::Absent => None,
             };
             pending.sql_types.push(self.tables[place].table.columns[column].sql_type(raw));
@@ -304,7 +322,9 @@ impl FlatWriter {
             let (term, gtid, pipeline) =
                 (out.number(context.term), out.text(context.gtid), out.text(&self.config.pipeline));
             let read = sharing.read.map_or(none.clone(), |kind| out.text(kind.as_str()));
-            [none.clone(), epoch, offset, none.clone(), term, gtid, none, pipeline, out.text(context.server), read]
+            let partial = if parts.told.is_some() { out.text("1") } else { none.clone() };
+            let server = out.text(context.server);
+            [none.clone(), epoch, offset, none.clone(), term, gtid, none, pipeline, server, read, partial]
         });
         let mut entry = Entry { partition, rows: pending.count, headers: shared.clone(), ..Entry::default() };
         let start = out.bytes.len();
@@ -427,6 +447,15 @@ impl Pending {
     }
 }
 
+/// What an update's after image leaves out has not changed: the before image tells it, where it has it.
+fn complete<'a>(before: &[Field<'a>], after: &mut [Field<'a>]) {
+    for (new, old) in after.iter_mut().zip(before) {
+        if *new == Field::Absent {
+            *new = *old;
+        }
+    }
+}
+
 /// Appends `{…}` for an image, after a comma if it is not the first.
 fn write_image(text: Text, parts: &TableParts, image: &[Field<'_>], out: &mut Vec<u8>) -> Result<(), Stop> {
     if !out.is_empty() {
@@ -443,6 +472,11 @@ fn write_image(text: Text, parts: &TableParts, image: &[Field<'_>], out: &mut Ve
             Field::Value(raw) => {
                 out.extend_from_slice(lead);
                 text.write(column, raw, out)?;
+                out.push(b'"');
+            }
+            Field::Patched(patched) => {
+                out.extend_from_slice(lead);
+                text.write_patched(column, patched, out)?;
                 out.push(b'"');
             }
         }
@@ -469,7 +503,8 @@ fn write_old(
         }
         let lead = &parts.leads[index];
         match old {
-            Field::Absent => {}
+            // Only after images hold changes.
+            Field::Absent | Field::Patched(_) => {}
             Field::Null => {
                 out.extend_from_slice(&lead[..lead.len() - 1]);
                 out.extend_from_slice(b"null");

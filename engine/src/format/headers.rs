@@ -29,8 +29,12 @@ pub const PIPELINE: &str = "towpath-pipeline";
 /// The identity of the server whose binlog the record comes from (`server_uuid`); optional.
 pub const SERVER: &str = "towpath-server";
 
+/// On records whose rows do not tell all columns (`binlog_row_image` is not FULL): `1`. A column that `data` leaves out
+/// is unknown, not NULL; one that `old` leaves out may have changed all the same.
+pub const PARTIAL: &str = "towpath-partial";
+
 /// The most headers a record of ours carries.
-pub const MAX_HEADERS: usize = 10;
+pub const MAX_HEADERS: usize = 11;
 
 /// What a control record announces.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -205,6 +209,8 @@ pub struct ChangeHeaders {
     pub read: Option<ReadKind>,
     /// The pipeline's name; empty if absent.
     pub pipeline: String,
+    /// The rows do not tell all columns.
+    pub partial: bool,
 }
 
 /// The headers of a control record.
@@ -262,6 +268,7 @@ impl Headers {
             copy: optional(record, COPY, decimal::<u32>)?,
             read: optional(record, READ, ReadKind::parse)?,
             pipeline,
+            partial: optional(record, PARTIAL, |text| (text == "1").then_some(()))?.is_some(),
         }))
     }
 }
@@ -357,6 +364,7 @@ mod tests {
         (COPY, "3"),
         (READ, "image"),
         (PIPELINE, "orders"),
+        (PARTIAL, "1"),
     ];
 
     #[test]
@@ -367,7 +375,9 @@ mod tests {
         assert_eq!(headers.read, Some(ReadKind::Image));
         assert_eq!(headers.rows.iter().last(), Some(27));
         assert!(headers.gtid.unwrap().ends_with(":23"));
-        assert_eq!(headers.pipeline, "orders");
+        assert_eq!((headers.pipeline.as_str(), headers.partial), ("orders", true));
+        let full: Vec<_> = WHOLE.iter().copied().filter(|(name, _)| *name != PARTIAL).collect();
+        assert!(matches!(Headers::parse(&record(&full)), Ok(Headers::Change(full)) if !full.partial));
     }
 
     #[test]
@@ -399,6 +409,7 @@ mod tests {
             (GTID, "0-1-2-"),
             (COPY, "-"),
             (READ, "rows"),
+            (PARTIAL, "0"),
         ] {
             let with: Vec<_> = WHOLE.iter().map(|&(n, v)| (n, if n == name { value } else { v })).collect();
             let error = Headers::parse(&record(&with)).unwrap_err();

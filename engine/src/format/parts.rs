@@ -12,6 +12,8 @@ use crate::schema::{Column, ColumnType, TableSchema};
 #[derive(Debug)]
 pub(super) struct TableParts {
     pub table: Arc<TableSchema>,
+    /// For rows that do not tell all columns, one entry for each column: whether they tell it. Only those have types.
+    pub told: Option<Vec<bool>>,
     pub plan: RoutePlan,
     /// For each column `,"name":"`. The first of an object goes without its comma, a null without its quote.
     pub leads: Vec<Vec<u8>>,
@@ -30,7 +32,8 @@ pub(super) struct TableParts {
 }
 
 impl TableParts {
-    pub fn new(table: &Arc<TableSchema>, router: &Router) -> Self {
+    pub fn new(table: &Arc<TableSchema>, told: Option<Vec<bool>>, router: &Router) -> Self {
+        let tells = |index: usize| told.as_ref().is_none_or(|told| told.get(index) == Some(&true));
         let join = |open: &str, close: &str, each: &mut dyn FnMut(&mut Vec<u8>) -> bool| {
             let mut out = open.as_bytes().to_vec();
             loop {
@@ -46,7 +49,7 @@ impl TableParts {
             out.extend_from_slice(close.as_bytes());
             out
         };
-        let mut columns = table.columns.iter();
+        let mut columns = table.columns.iter().enumerate().filter(|&(index, _)| tells(index)).map(|(_, column)| column);
         let types = join(",\"isDdl\":false,\"mysqlType\":{", "},\"old\":", &mut |out| {
             let Some(column) = columns.next() else { return false };
             quoted(&column.name, out);
@@ -57,25 +60,27 @@ impl TableParts {
         let keys = if table.primary_key.is_empty() {
             b",\"pkNames\":null,\"sql\":\"\",\"sqlType\":".to_vec()
         } else {
-            let mut keys = table.primary_key.iter().filter_map(|&index| table.columns.get(index));
+            let told_keys = table.primary_key.iter().filter(|&&index| tells(index));
+            let mut keys = told_keys.filter_map(|&index| table.columns.get(index));
             join(",\"pkNames\":[", "],\"sql\":\"\",\"sqlType\":", &mut |out| {
                 let Some(column) = keys.next() else { return false };
                 quoted(&column.name, out);
                 true
             })
         };
-        let varying = table.columns.iter().enumerate().filter(|(_, column)| varies(column));
-        let varying = varying.map(|(index, column)| (index, usual_sql_type(column))).collect();
+        let varying = table.columns.iter().enumerate().filter(|&(index, column)| varies(column) && tells(index));
+        let varying: Vec<_> = varying.map(|(index, column)| (index, usual_sql_type(column))).collect();
         Self {
             plan: router.plan(table),
             leads: table.columns.iter().map(|column| around(",", &column.name, ":\"")).collect(),
             database: around("],\"database\":", &table.database, ",\"es\":"),
             types,
             keys,
-            sql_types: render_sql_types(table, &[], &[]),
+            sql_types: render_sql_types(table, &tells, &[], &[]),
             name: around(",\"table\":", &table.table, ",\"ts\":"),
             varying,
             table: Arc::clone(table),
+            told,
         }
     }
 
@@ -91,7 +96,8 @@ impl TableParts {
         if self.varying.iter().zip(numbers).all(|((_, usual), number)| usual == number) {
             out.extend_from_slice(&self.sql_types);
         } else {
-            out.extend_from_slice(&render_sql_types(&self.table, &self.varying, numbers));
+            let tells = |index: usize| self.told.as_ref().is_none_or(|told| told.get(index) == Some(&true));
+            out.extend_from_slice(&render_sql_types(&self.table, &tells, &self.varying, numbers));
         }
     }
 }
@@ -103,12 +109,17 @@ fn around(before: &str, name: &str, after: &str) -> Vec<u8> {
     out
 }
 
-fn render_sql_types(table: &TableSchema, varying: &[(usize, i32)], numbers: &[i32]) -> Vec<u8> {
+fn render_sql_types(
+    table: &TableSchema,
+    tells: &dyn Fn(usize) -> bool,
+    varying: &[(usize, i32)],
+    numbers: &[i32],
+) -> Vec<u8> {
     let mut out = vec![b'{'];
-    for (index, column) in table.columns.iter().enumerate() {
+    for (index, column) in table.columns.iter().enumerate().filter(|&(index, _)| tells(index)) {
         let departing = varying.iter().position(|&(place, _)| place == index).and_then(|place| numbers.get(place));
         let number = departing.copied().unwrap_or_else(|| usual_sql_type(column));
-        if index > 0 {
+        if out.len() > 1 {
             out.push(b',');
         }
         quoted(&column.name, &mut out);

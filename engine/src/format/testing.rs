@@ -48,6 +48,17 @@ pub(crate) fn row(id: u64, shop: i32, name: Option<&str>, raw: Option<&[u8]>) ->
 
 /// Encodes and decodes the event, and hands it on.
 pub(crate) fn with_event<T>(table: &TableSchema, rows: &Rows, use_it: impl FnOnce(RowsEvent<'_>) -> T) -> T {
+    with_images(table, rows, [!0, !0], use_it)
+}
+
+/// As [`with_event`], where the images hold only the columns whose bits are set: those of the before images (or of the
+/// only ones), and those of an update's after images.
+pub(crate) fn with_images<T>(
+    table: &TableSchema,
+    rows: &Rows,
+    held: [u8; 2],
+    use_it: impl FnOnce(RowsEvent<'_>) -> T,
+) -> T {
     let mut decoder = Decoder::new(|_, _| true);
     decoder.set_schemas([table.clone()]);
     let map = event(19, &table_map(table));
@@ -59,9 +70,10 @@ pub(crate) fn with_event<T>(table: &TableSchema, rows: &Rows, use_it: impl FnOnc
     };
     let mut body = vec![7, 0, 0, 0, 0, 0, 1, 0, 2, 0, table.columns.len() as u8];
     let bitmaps = if kind == 31 { 2 } else { 1 };
-    body.extend(vec![0xff; bitmaps * table.columns.len().div_ceil(8)]);
-    for image in images {
-        put_image(table, image, &mut body);
+    assert!(table.columns.len() <= 8, "bitmaps of one byte");
+    body.extend(&held[..bitmaps]);
+    for (place, image) in images.into_iter().enumerate() {
+        put_image(table, image, held[place % bitmaps], &mut body);
     }
     let raw = event(kind, &body);
     match decoder.decode(&raw) {
@@ -113,13 +125,11 @@ fn table_map(table: &TableSchema) -> Vec<u8> {
     body
 }
 
-fn put_image(table: &TableSchema, image: &[Raw], body: &mut Vec<u8>) {
-    let mut nulls = vec![0u8; table.columns.len().div_ceil(8)];
-    for (index, value) in image.iter().enumerate() {
-        nulls[index / 8] |= u8::from(value.is_none()) << (index % 8);
-    }
-    body.extend(nulls);
-    for (column, value) in table.columns.iter().zip(image) {
+fn put_image(table: &TableSchema, image: &[Raw], held: u8, body: &mut Vec<u8>) {
+    let held = || table.columns.iter().zip(image).enumerate().filter(|(index, _)| held >> index & 1 == 1);
+    let nulls = held().enumerate().map(|(place, (_, (_, value)))| u8::from(value.is_none()) << place);
+    body.extend(vec![nulls.sum::<u8>(); held().count().div_ceil(8)]);
+    for (_, (column, value)) in held() {
         let Some(value) = value else { continue };
         let length = (value.len() as u32).to_le_bytes();
         let bytes = match column.kind {

@@ -39,8 +39,11 @@ pub enum TypeKind {
     Set(Vec<String>),
     /// JSON text.
     Json,
-    /// GEOMETRY and its kinds, or VECTOR: bytes.
-    Opaque,
+    /// GEOMETRY and its kinds: GeoJSON, well-known text or hexadecimal digits, as the pipeline is configured; with
+    /// Canal's quirks each character is one byte.
+    Geometry,
+    /// VECTOR: an array of numbers; with Canal's quirks each character is one byte.
+    Vector,
     /// No type text, or one that is not known: text.
     Unknown,
 }
@@ -58,7 +61,7 @@ pub enum TypedValue<'a> {
     Float(f64),
     /// A decimal, digits kept as they were written.
     Decimal(&'a str),
-    /// Text: strings, ENUM and SET, YEAR.
+    /// Text: strings, ENUM and SET, YEAR, GEOMETRY, VECTOR.
     Text(&'a str),
     /// DATE, TIME, DATETIME or TIMESTAMP in MySQL's text.
     Temporal(&'a str),
@@ -105,7 +108,8 @@ impl TypeKind {
             "set" => Self::Set(members(rest)),
             "json" => Self::Json,
             "geometry" | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring" | "multipolygon"
-            | "geometrycollection" | "geomcollection" | "vector" => Self::Opaque,
+            | "geometrycollection" | "geomcollection" => Self::Geometry,
+            "vector" => Self::Vector,
             _ => Self::Unknown,
         }
     }
@@ -129,7 +133,8 @@ impl TypeKind {
             Self::Enum(_) => "enum",
             Self::Set(_) => "set",
             Self::Json => "json",
-            Self::Opaque => "opaque bytes",
+            Self::Geometry => "geometry",
+            Self::Vector => "vector",
             Self::Unknown => "unknown type",
         }
     }
@@ -154,8 +159,10 @@ impl TypeKind {
             }
             Self::Date | Self::Time | Self::DateTime | Self::Timestamp => return Err(fail()),
             Self::Json => TypedValue::Json(text),
-            Self::Bytes | Self::Opaque => TypedValue::Bytes(bytes(text).ok_or_else(fail)?),
-            Self::Year | Self::Text | Self::Enum(_) | Self::Set(_) | Self::Unknown => TypedValue::Text(text),
+            Self::Bytes => TypedValue::Bytes(bytes(text).ok_or_else(fail)?),
+            Self::Year | Self::Text | Self::Enum(_) | Self::Set(_) | Self::Geometry | Self::Vector | Self::Unknown => {
+                TypedValue::Text(text)
+            }
         })
     }
 }
@@ -218,6 +225,8 @@ mod tests {
             ("datetime(3)", TypeKind::DateTime),
             ("varchar(32)", TypeKind::Text),
             ("VARBINARY(16)", TypeKind::Bytes),
+            ("multipolygon", TypeKind::Geometry),
+            ("vector(3)", TypeKind::Vector),
             ("enum('a','it''s','b,c')", TypeKind::Enum(vec!["a".into(), "it's".into(), "b,c".into()])),
             ("double(10,2) unsigned", TypeKind::Double),
             ("", TypeKind::Unknown),

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use towpath_engine::binlog::RowsEvent;
+use towpath_engine::binlog::{GeometryText, RowsEvent};
 use towpath_engine::deployer::{PartitionBy, RecordMode};
 use towpath_engine::format::{EventContext, FlatConfig, FlatWriter, RecordBuffer, RecordFormat};
 use towpath_engine::routing::Router;
@@ -32,6 +32,7 @@ impl<W: Write> Flat<W> {
                 router: Router::new(PartitionBy::Table, 1),
                 mode: RecordMode::Event,
                 canal_quirks,
+                geometry: GeometryText::default(),
                 max_record_bytes: usize::MAX / 2,
             })
         };

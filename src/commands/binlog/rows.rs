@@ -37,7 +37,7 @@ impl<W: Write> Rows<W> {
             RowsKind::Update => b"update",
             RowsKind::Delete => b"delete",
         };
-        let text = Text { canal_quirks: lacks_members(&table) };
+        let text = Text { canal_quirks: lacks_members(&table), ..Text::default() };
         let place = format!(",\"gtid\":\"{}\",\"position\":\"{}\",\"version\":", at.gtid, at.start);
         let (mut before, mut after) = (Vec::new(), Vec::new());
         let mut count = 0;
@@ -81,6 +81,7 @@ impl<W: Write> Rows<W> {
             self.text.push(b':');
             match *field {
                 Field::Value(raw) => self.value(text, column, raw)?,
+                Field::Patched(patched) => self.json(|out| text.write_patched(column, &patched, out))?,
                 Field::Null | Field::Absent => self.text.extend_from_slice(b"null"),
             }
         }
@@ -88,6 +89,18 @@ impl<W: Write> Rows<W> {
             self.text.push(b'{');
         }
         self.text.push(b'}');
+        Ok(())
+    }
+
+    /// A JSON document as it is; `write` writes it as the content of a JSON string.
+    fn json(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), Stop>) -> Result<(), Stop> {
+        self.scratch.clear();
+        self.scratch.push(b'"');
+        write(&mut self.scratch)?;
+        self.scratch.push(b'"');
+        let plain: String = serde_json::from_slice(&self.scratch)
+            .map_err(|error| Stop::new(Cause::Internal, format!("a JSON text of our own: {error}")))?;
+        self.text.extend_from_slice(if plain.is_empty() { b"null" } else { plain.as_bytes() });
         Ok(())
     }
 
@@ -102,16 +115,7 @@ impl<W: Write> Rows<W> {
             | ColumnType::Float
             | ColumnType::Double
             | ColumnType::Bit { .. } => return text.write(column, raw, &mut self.text),
-            ColumnType::Json => {
-                self.scratch.clear();
-                self.scratch.push(b'"');
-                text.write(column, raw, &mut self.scratch)?;
-                self.scratch.push(b'"');
-                let plain: String = serde_json::from_slice(&self.scratch)
-                    .map_err(|error| Stop::new(Cause::Internal, format!("a JSON text of our own: {error}")))?;
-                self.text.extend_from_slice(if plain.is_empty() { b"null" } else { plain.as_bytes() });
-                return Ok(());
-            }
+            ColumnType::Json => return self.json(|out| text.write(column, raw, out)),
             _ => {}
         }
         if unknown_text(column)

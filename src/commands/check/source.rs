@@ -62,6 +62,13 @@ pub fn identity(pipeline: &Pipeline, server: &ServerIdentity, part: &mut Part) {
             vec!["SET PERSIST binlog_row_metadata = FULL;".to_owned()],
         );
     }
+    if !pipeline.deployer.whole_rows && settings::partial_rows(server).is_some() {
+        part.warning(
+            "rows arrive without all their columns: records leave out what is unknown, and a row that comes without its \
+             partition's columns stops the pipeline (partial-row)",
+            vec!["SET PERSIST binlog_row_image = FULL;".to_owned()],
+        );
+    }
     if !server.gtid_mode && server.log_bin {
         let paste = match server.flavor {
             Flavor::MySql => {
@@ -137,10 +144,12 @@ fn one_table(pipeline: &Pipeline, table: &TableSchema, part: &mut Part) {
 }
 
 /// Columns whose text is not Canal's (design §5): ENUM and SET by name instead of by number, TIMESTAMP in UTC instead
-/// of the Canal server's zone, text by its column's charset instead of one for all.
+/// of the Canal server's zone, GEOMETRY and VECTOR as text instead of bytes, text by its column's charset instead of one
+/// for all.
 fn canal_differs(table: &TableSchema) -> Vec<String> {
     let differs = |column: &&Column| match &column.kind {
         ColumnType::Enum { .. } | ColumnType::Set { .. } | ColumnType::Timestamp { .. } => true,
+        ColumnType::Geometry | ColumnType::Vector => true,
         ColumnType::Char { .. } | ColumnType::VarChar { .. } | ColumnType::Blob { .. } => {
             use towpath_engine::schema::charset::{BINARY, Charset};
             column.collation.is_some_and(|id| id != BINARY && Charset::of(id) != Some(Charset::UTF8))

@@ -7,9 +7,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use towpath_engine::adapter::{Adapter, AdapterPorts};
 use towpath_engine::cause::Stop;
-use towpath_engine::deployer::{Deployer, DeployerHandle, Ports};
+use towpath_engine::deployer::{Deployer, DeployerHandle, Ports, settings};
 use towpath_engine::env::Env;
 use towpath_engine::metrics::Registry;
+use towpath_engine::ports::source::SourceError;
 use towpath_engine::schema::TableSchema;
 use tracing::Instrument as _;
 
@@ -66,7 +67,7 @@ impl Running {
         let adapter = if args.role == Role::Deployer || pipeline.sinks.is_empty() {
             None
         } else {
-            let tables = definitions(pipeline, &services).await;
+            let tables = definitions(pipeline, &services).await?;
             let ports = AdapterPorts {
                 log: Arc::clone(&services.log),
                 indexes: services.indexes.clone(),
@@ -122,13 +123,22 @@ impl Running {
 }
 
 /// The captured tables as they are now, to check conditions before anything runs. An adapter may run where the source
-/// cannot be reached: then conditions are checked at the first record of each table.
-async fn definitions(pipeline: &Pipeline, services: &Services) -> Vec<TableSchema> {
+/// cannot be reached: then conditions are checked at the first record of each table. A source that does not log whole
+/// rows is refused here, before documents are missed.
+async fn definitions(pipeline: &Pipeline, services: &Services) -> Result<Vec<TableSchema>, Stop> {
     let tables = &pipeline.deployer.tables;
     let accept = |database: &str, table: &str| tables.accepts(database, table);
-    let asked = tokio::time::timeout(DEFINITIONS_WITHIN, services.source.table_schemas(&accept)).await;
-    let why = match asked {
-        Ok(Ok(found)) => return found.tables,
+    let asked = tokio::time::timeout(DEFINITIONS_WITHIN, async {
+        let server = services.source.identify().await?;
+        Ok::<_, SourceError>((server, services.source.table_schemas(&accept).await?))
+    });
+    let why = match asked.await {
+        Ok(Ok((server, found))) => {
+            return match settings::partial_rows(&server) {
+                Some(stop) => Err(stop),
+                None => Ok(found.tables),
+            };
+        }
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("no answer within {DEFINITIONS_WITHIN:?}"),
     };
@@ -138,7 +148,7 @@ async fn definitions(pipeline: &Pipeline, services: &Services) -> Vec<TableSchem
         why,
         "the tables' definitions cannot be read; conditions are checked at the first records"
     );
-    Vec::new()
+    Ok(Vec::new())
 }
 
 /// A name for this process among all that can lead: the machine's name and the process id.

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 use towpath_engine::binlog::file::{FileEvent, FileReader};
-use towpath_engine::binlog::{Decoder, Event, EventHeader, RowsEvent};
+use towpath_engine::binlog::{Decoder, Event, EventHeader, GeometryText, RowsEvent};
 use towpath_engine::format::{EventContext, FlatConfig, FlatWriter, RecordBuffer, RecordFormat, RecordMode};
 use towpath_engine::routing::{PartitionBy, Router};
 
@@ -171,6 +171,7 @@ fn decode_flat(files: &[PathBuf], plan: Plan) -> Result<()> {
         router: Router::new(PartitionBy::Columns(vec!["order_id".to_owned()]), 4),
         mode: RecordMode::Event,
         canal_quirks: false,
+        geometry: GeometryText::default(),
         max_record_bytes: 900_000,
     });
     let mut out = RecordBuffer::new();

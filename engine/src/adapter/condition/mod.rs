@@ -174,7 +174,7 @@ fn cell_value<'b>(kind: &TypeKind, text: &'b str, zone: &TimeZone) -> Result<Opt
             CowVal::owned(CelTimestamp::from(at.fixed_offset()))
         }
         TypeKind::Date if text.starts_with("0000") || text.contains("-00") => return Ok(None),
-        TypeKind::Bytes | TypeKind::Opaque => {
+        TypeKind::Bytes => {
             let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
             CowVal::owned(CelBytes::from(bytes.ok_or_else(bad)?))
         }
@@ -192,5 +192,6 @@ fn cell_value<'b>(kind: &TypeKind, text: &'b str, zone: &TimeZone) -> Result<Opt
         TypeKind::Date | TypeKind::Time | TypeKind::Text | TypeKind::Enum(_) | TypeKind::Unknown => {
             CowVal::owned(CelString::from(text))
         }
+        TypeKind::Geometry | TypeKind::Vector => CowVal::owned(CelString::from(text)),
     }))
 }

@@ -37,17 +37,18 @@ impl Ty {
     /// The type of a column's values. Every column can also be null.
     ///
     /// DATE and TIME are text (`'2026-11-23'`, `'07:00:00'`): they order as text does and have no zone. ENUM is text,
-    /// SET a list of texts, DECIMAL a double, TINYINT(1) an integer.
+    /// SET a list of texts, DECIMAL a double, TINYINT(1) an integer, GEOMETRY and VECTOR the text in the record.
     pub fn of_column(kind: &TypeKind) -> Self {
         match kind {
             TypeKind::Int | TypeKind::Year => Self::Int,
             TypeKind::UInt | TypeKind::Bit => Self::UInt,
             TypeKind::Float | TypeKind::Double | TypeKind::Decimal => Self::Double,
             TypeKind::DateTime | TypeKind::Timestamp => Self::Timestamp,
-            TypeKind::Bytes | TypeKind::Opaque => Self::Bytes,
+            TypeKind::Bytes => Self::Bytes,
             TypeKind::Set(_) => Self::List(Box::new(Self::String)),
             TypeKind::Json => Self::Dyn,
             TypeKind::Date | TypeKind::Time | TypeKind::Text | TypeKind::Enum(_) | TypeKind::Unknown => Self::String,
+            TypeKind::Geometry | TypeKind::Vector => Self::String,
         }
     }
 

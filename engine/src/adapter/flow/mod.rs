@@ -22,7 +22,7 @@ use super::semantics::{Change, Operation, SinkPlan};
 use super::shape::{Before, Image, Row, Shape};
 use super::status::SinkMetrics;
 use super::track::{Partition, Token};
-use crate::cause::Stop;
+use crate::cause::{Cause, Stop};
 use crate::env::Rng;
 use crate::format::{ChangeKind, ChangeRecord, Incoming, ReadKind, Reader, RowRef};
 use crate::ports::index::BulkOp;
@@ -214,6 +214,14 @@ impl Flow {
         let commit_ms = commit_ms(change);
         let number = record.partition;
         self.known_epoch = self.known_epoch.max(change.headers.epoch);
+        if change.headers.partial && self.sink.source_of(&change.shape.database, &change.shape.table).is_some() {
+            let detail = format!(
+                "sink {}: a row of {}.{} arrives without all its columns (partition {number}, offset {}): it would \
+                 make a document with holes",
+                self.sink.name, change.shape.database, change.shape.table, record.offset
+            );
+            return Err(Stop::new(Cause::PartialRow, detail));
+        }
         let Some(plan) = self.plan.of(&change.shape)? else {
             if let Some(partition) = self.partitions.get_mut(&number) {
                 partition.push(record, 0, commit_ms);
@@ -266,7 +274,7 @@ impl Flow {
                 self.sink.breaker.dead_letters,
                 self.sink.breaker.window.as_secs()
             );
-            self.stopped.get_or_insert(Stop::new(crate::cause::Cause::DeadLetterBreaker, detail));
+            self.stopped.get_or_insert(Stop::new(Cause::DeadLetterBreaker, detail));
             return;
         }
         let number = self.letters_made;

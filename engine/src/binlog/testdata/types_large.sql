@@ -5,3 +5,5 @@ INSERT INTO large VALUES
    JSON_OBJECT('big', REPEAT('x', 70000), 'small', 1, 'n', 70000, 'nested', JSON_ARRAY(1, 2, JSON_OBJECT('k', 'v')))),
   (2, REPEAT('🔔', 20000), X'', JSON_ARRAY(REPEAT('y', 130), REPEAT('z', 20000), REPEAT('w', 50000), 3000000000, true));
 UPDATE large SET j = JSON_SET(j, '$.n', 70001) WHERE id = 1;
+UPDATE large SET j = JSON_SET(j, '$[1]', REPEAT('v', 300), '$[3]', 7, '$[9]', 'appended') WHERE id = 2;
+UPDATE large SET j = JSON_SET(JSON_REMOVE(j, '$.small'), '$.big', REPEAT('u', 69000), '$.nested[2].k', 'w') WHERE id = 1;

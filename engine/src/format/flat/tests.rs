@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::format::buffer::tests::consumed;
-use crate::format::testing::{Raw, Rows, column, row, table, with_event};
+use crate::format::testing::{Raw, Rows, column, row, table, with_event, with_images};
 use crate::format::{ChangeKind, ChangeRecord, Field as ReadField, Incoming, Reader, RecordView, RowRef, TypedValue};
 use crate::routing::PartitionBy;
-use crate::schema::ColumnType;
+use crate::schema::{ColumnType, TableSchema};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -15,6 +15,7 @@ fn config(partitions: u32, mode: RecordMode) -> FlatConfig {
         router: Router::new(PartitionBy::Columns(vec!["shop".into()]), partitions),
         mode,
         canal_quirks: false,
+        geometry: GeometryText::GeoJson,
         max_record_bytes: 1 << 20,
     }
 }
@@ -82,6 +83,98 @@ fn a_message_is_canals() {
             "towpath-server"
         ]
     );
+}
+
+#[test]
+fn changes_within_json_are_documents_in_records_and_changed_only_where_they_change() {
+    let mut rest = &include_bytes!("../../binlog/testdata/patches.binlog")[4..];
+    let mut decoder = crate::binlog::Decoder::new(|_, _| true);
+    let mut writer = FlatWriter::new(by_key(1));
+    let mut out = RecordBuffer::new();
+    while !rest.is_empty() {
+        let size = crate::binlog::EventHeader::parse(rest).unwrap().size as usize;
+        let (event, next) = rest.split_at(size);
+        rest = next;
+        if let crate::binlog::Event::Rows(rows) = decoder.decode(&event[..size - 4]).unwrap() {
+            writer.write(rows, &context(), &mut out).unwrap();
+        }
+    }
+    // The script's last statements: `j` and `n` of rows 1 and 2, then `n` of all rows, then `j` of row 5.
+    let messages: Vec<Value> = (out.len() - 3..out.len()).map(|place| json(&out, place)).collect();
+    let first = &messages[0]["data"][0];
+    assert_eq!(first["j"], r#"{"a": 1, "bc": ["replaced", null, 0], "new": {"z": 1, "aa": []}}"#);
+    assert_eq!(messages[0]["sqlType"]["j"], 12);
+    let changed =
+        |message: &Value, row: usize| message["old"][row].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(changed(&messages[0], 0), ["j"]);
+    assert_eq!((messages[1]["old"].as_array().unwrap().len(), changed(&messages[1], 0)), (4, vec!["n".to_owned()]));
+    assert_eq!(messages[1]["data"][0]["j"], first["j"]);
+    assert_eq!((&messages[2]["data"][0]["j"], &messages[2]["old"][0]["j"]), (&Value::Null, &"8".into()));
+}
+
+fn write_held(config: FlatConfig, rows: &Rows, held: [u8; 2]) -> Result<RecordBuffer, Stop> {
+    let mut out = RecordBuffer::new();
+    let mut writer = FlatWriter::new(config);
+    with_images(&table(), rows, held, |event| writer.write(event, &context(), &mut out)).map(|()| out)
+}
+
+fn by_key(partitions: u32) -> FlatConfig {
+    FlatConfig { router: Router::new(PartitionBy::PrimaryKey, partitions), ..config(partitions, RecordMode::Event) }
+}
+
+#[test]
+fn what_a_partial_row_does_not_tell_is_in_no_map_and_the_record_says_so() {
+    // The key before; `name` and `raw` after.
+    let update = Rows::Update(vec![(row(1, 7, None, None), row(1, 7, Some("b"), None))]);
+    let out = write_held(by_key(4), &update, [0b00001, 0b01100]).unwrap();
+    let message = json(&out, 0);
+    assert_eq!(message["data"], serde_json::json!([{"id": "1", "name \"q\"": "b", "raw": null}]));
+    assert_eq!(message["old"], serde_json::json!([{}]));
+    let names = |map: &Value| map.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&message["mysqlType"]), ["id", "name \"q\"", "raw"]);
+    assert_eq!(names(&message["sqlType"]), ["id", "name \"q\"", "raw"]);
+    assert_eq!(message["pkNames"], serde_json::json!(["id"]));
+    let (partition, _, change) = &read(&out)[0];
+    assert!(change.headers.partial);
+    let whole = write(by_key(4), &table(), &Rows::Insert(vec![row(1, 7, None, None)]));
+    assert_eq!(*partition, read(&whole)[0].0, "the partition of the whole row");
+    assert!(!read(&whole)[0].2.headers.partial);
+
+    // A delete that tells its key, an insert that leaves a column out.
+    let delete = write_held(by_key(4), &Rows::Delete(vec![row(1, 7, None, None)]), [0b00001, 0]).unwrap();
+    assert_eq!(json(&delete, 0)["data"], serde_json::json!([{"id": "1"}]));
+    let insert = write_held(by_key(4), &Rows::Insert(vec![row(1, 7, None, None)]), [0b00011, 0]).unwrap();
+    assert_eq!(json(&insert, 0)["data"], serde_json::json!([{"id": "1", "shop": "7"}]));
+    assert!(read(&delete)[0].2.headers.partial && read(&insert)[0].2.headers.partial);
+}
+
+#[test]
+fn after_images_that_leave_out_only_what_the_before_images_hold_are_whole() {
+    let rows = Rows::Update(vec![(row(1, 7, Some("a"), Some(b"r")), row(1, 7, Some("b"), Some(b"r")))]);
+    let out = write_held(by_key(4), &rows, [0b11111, 0b00100]).unwrap();
+    let full = write(by_key(4), &table(), &rows);
+    assert_eq!(json(&out, 0), json(&full, 0));
+    assert!(!read(&out)[0].2.headers.partial);
+}
+
+#[test]
+fn a_row_that_does_not_tell_its_partition_is_never_put_into_a_guessed_one() {
+    let rows = || Rows::Update(vec![(row(1, 7, None, None), row(1, 8, Some("b"), None))]);
+    for held in [
+        // Neither image has the routing column; only the after image has it: the old partition is unknown.
+        [0b00001, 0b00100],
+        [0b00001, 0b00110],
+    ] {
+        let stop = write_held(config(4, RecordMode::Event), &rows(), held).unwrap_err();
+        assert_eq!(stop.cause, Cause::PartialRow, "{stop}");
+        assert!(stop.detail.contains("\"shop\""), "{stop}");
+    }
+    let stop = write_held(config(1, RecordMode::Row), &rows(), [0b00010, 0b00100]).unwrap_err();
+    assert_eq!(stop.cause, Cause::PartialRow, "without its primary key: {stop}");
+    // Both images have it: the row moves, and leaves its copy.
+    let records = read(&write_held(config(4, RecordMode::Event), &rows(), [0b00011, 0b00110]).unwrap());
+    assert_eq!(records.len(), 2);
+    assert_eq!(records[1].2.headers.copy, Some(records[0].0));
 }
 
 #[test]

@@ -25,14 +25,16 @@ async fn each_unfit_setting_is_named() {
     let cases: [(Change, Cause, &str); 5] = [
         (|c| c.log_bin = false, Cause::SourceSettings, "log_bin"),
         (|c| c.binlog_format = "STATEMENT".into(), Cause::SourceSettings, "binlog_format=STATEMENT"),
-        (|c| c.row_image = "MINIMAL".into(), Cause::SourceSettings, "binlog_row_image=MINIMAL"),
+        (|c| c.row_image = "MINIMAL".into(), Cause::PartialRow, "binlog_row_image=MINIMAL"),
         (|c| c.grants = vec!["GRANT USAGE ON *.* TO `t`@`%`".into()], Cause::SourceDenied, "GRANT REPLICATION SLAVE"),
         (|c| c.server_id = 101, Cause::Config, "server_id 101"),
     ];
     for (change, cause, words) in cases {
         let world = World::new();
         world.mysql.configure(change);
-        assert_stop(&world.stops(world.config(1, Fencing::Transactions)).await, cause, words);
+        let mut config = world.config(1, Fencing::Transactions);
+        config.whole_rows = true;
+        assert_stop(&world.stops(config).await, cause, words);
     }
     let world = World::new();
     world.mysql.fail_next(MySqlFault::Denied, 1);

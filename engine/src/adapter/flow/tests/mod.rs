@@ -6,7 +6,7 @@ mod rebalance;
 use std::time::Duration;
 
 use super::*;
-use crate::adapter::config::{BreakerConfig, BulkConfig};
+use crate::adapter::config::{BreakerConfig, BulkConfig, SourceConfig};
 use crate::adapter::testing::{At, TestChange, TestIndex, fence, record};
 use crate::adapter::track::Mark;
 use crate::cause::Cause;
@@ -445,6 +445,30 @@ fn a_full_buffer_stops_fetching_and_an_emptied_one_starts_it() {
     }
     assert!(resumed(&rig));
     assert_eq!(rig.flow.buffered(), 0);
+}
+
+#[test]
+fn a_partial_row_stops_the_sink_that_its_table_feeds_and_is_never_indexed() {
+    let partial = |offset: i64| {
+        let at = At { partition: 0, offset, epoch: 1, version: offset as u64, term: 1 };
+        let mut record = record(at, &insert(7, 1));
+        record.headers.push((crate::format::headers::PARTIAL.to_owned(), b"1".to_vec()));
+        record
+    };
+    let mut fed = rig(Setup::default()).assigned();
+    fed.take(&insert(1, 1));
+    fed.flow.on_records(vec![partial(1)], fed.now);
+    fed.turn();
+    assert_eq!(fed.flow.stopped().map(|stop| stop.cause), Some(Cause::PartialRow));
+    fed.answer(&[]);
+    assert_eq!((fed.committed(), fed.sent.len(), fed.letters.len()), (Some(1), 0, 0));
+    assert_eq!(fed.index.documents.len(), 1);
+
+    let other_table = |sink: &mut SinkConfig| sink.sources = vec![SourceConfig::new("orders.elsewhere")];
+    let mut unfed = rig(Setup { sink: other_table, ..Setup::default() }).assigned();
+    unfed.flow.on_records(vec![partial(0)], unfed.now);
+    unfed.turn();
+    assert_eq!((unfed.flow.stopped().is_none(), unfed.committed()), (true, Some(1)));
 }
 
 #[test]
