@@ -38,7 +38,8 @@ mod field {
     pub const VECTOR_DIMENSIONALITY: u8 = 13;
 }
 
-/// Columns that have a bit in SIGNEDNESS, in the order in which they have it.
+/// Columns that have a bit in SIGNEDNESS, in the order in which they have it. YEAR, which has no sign, is one of them on
+/// both families *(measured on MySQL 9.7 and MariaDB 10.11)*.
 fn is_number(column: &WireColumn) -> bool {
     matches!(
         column.kind,
@@ -50,6 +51,7 @@ fn is_number(column: &WireColumn) -> bool {
             | wire::NEWDECIMAL
             | wire::FLOAT
             | wire::DOUBLE
+            | wire::YEAR
     )
 }
 
@@ -136,12 +138,14 @@ impl Metadata {
         self.unsigned = columns
             .iter()
             .map(|column| {
-                is_number(column).then(|| {
-                    // The first column has the highest bit.
-                    let unsigned = bits[place / 8] & (0x80 >> (place % 8)) != 0;
-                    place += 1;
-                    unsigned
-                })
+                if !is_number(column) {
+                    return None;
+                }
+                // The first column has the highest bit.
+                let unsigned = bits[place / 8] & (0x80 >> (place % 8)) != 0;
+                place += 1;
+                // A YEAR's bit only takes its place.
+                (column.kind != wire::YEAR).then_some(unsigned)
             })
             .collect();
         Ok(())
@@ -221,6 +225,16 @@ mod tests {
         let columns = columns(&[wire::LONG, wire::VARCHAR, wire::TINY, wire::NEWDECIMAL]);
         let metadata = Metadata::parse(&mut Reader::new(&[1, 1, 0b0100_0000]), &columns, false).unwrap();
         assert_eq!(metadata.unsigned, vec![Some(false), None, Some(true), Some(false)]);
+    }
+
+    #[test]
+    fn a_year_takes_a_bit_of_signedness_but_has_no_sign() {
+        // As MySQL 9.7 and MariaDB 10.11 write (INT, YEAR, TINYINT, BIT, TINYINT UNSIGNED, INT).
+        let columns = columns(&[wire::LONG, wire::YEAR, wire::TINY, wire::BIT, wire::TINY, wire::LONG]);
+        for mariadb in [false, true] {
+            let metadata = Metadata::parse(&mut Reader::new(&[1, 1, 0b0101_0000]), &columns, mariadb).unwrap();
+            assert_eq!(metadata.unsigned, vec![Some(false), None, Some(false), None, Some(true), Some(false)]);
+        }
     }
 
     #[test]
