@@ -96,16 +96,16 @@ pub struct BinlogArgs {
     #[arg(long, value_name = "mysql://USER:PASSWORD@HOST:PORT")]
     pub server: Option<String>,
     /// From the server: all transactions that are not in this set (MariaDB: DOMAIN-SERVER-SEQUENCE,…)
-    #[arg(long, value_name = "SET", requires = "server", conflicts_with = "start")]
+    #[arg(long, value_name = "SET", conflicts_with = "start")]
     pub start_gtid: Option<String>,
     /// From the server: from the start of this transaction; without any start, the oldest
-    #[arg(long, value_name = "FILE:POSITION", requires = "server")]
+    #[arg(long, value_name = "FILE:POSITION")]
     pub start: Option<String>,
     /// Wait for more at the server's present end, until a signal
-    #[arg(long, requires = "server")]
+    #[arg(long)]
     pub stop_never: bool,
     /// The replica id to register with; must be nobody else's [default: one made of the process id]
-    #[arg(long, value_name = "ID", requires = "server")]
+    #[arg(long, value_name = "ID")]
     pub server_id: Option<u32>,
     /// What to print
     #[arg(long, value_enum, default_value = "events")]

@@ -56,6 +56,12 @@ impl From<io::Error> for Halt {
 
 /// Carries it out.
 pub fn binlog(args: &BinlogArgs) -> Result<(), Failure> {
+    if args.server.is_none()
+        && (args.start.is_some() || args.start_gtid.is_some() || args.stop_never || args.server_id.is_some())
+    {
+        let options = "--start, --start-gtid, --stop-never and --server-id";
+        return Err(Failure::Usage(format!("{options} are for a live server: name it by --server, not FILE")));
+    }
     let selection = Selection::new(args)?;
     let out = io::BufWriter::with_capacity(OUT_BUFFER, io::stdout().lock());
     let output: Box<dyn Output + '_> = match args.format {
