@@ -41,7 +41,8 @@ pub struct Change<'a> {
     /// The index may hold what the before image does not tell of (a replay, a row that was read): a row that does not
     /// match is deleted, whatever it was before.
     pub blind: bool,
-    /// A delete is no row's (its image never was, or is another row's now): it counts where deletes are not carried too.
+    /// A delete is no row's (its image never was, or is another row's now): it counts where deletes are not carried
+    /// too.
     pub undone: bool,
 }
 

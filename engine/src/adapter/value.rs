@@ -250,7 +250,8 @@ fn json(out: &mut BytesMut, text: &str) -> Option<()> {
 }
 
 /// GeoJSON as itself; well-known text without its spatial reference, which Elasticsearch does not read there, and
-/// hexadecimal digits as a string; bytes (of Canal's quirks, where a byte order always is a control character) as base64.
+/// hexadecimal digits as a string; bytes (of Canal's quirks, where a byte order always is a control character) as
+/// base64.
 fn geometry(out: &mut BytesMut, text: &str) -> Option<()> {
     if text.starts_with('{') {
         return json(out, text);

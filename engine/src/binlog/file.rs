@@ -1,6 +1,7 @@
 //! Binlog files: a file's bytes in, piece by piece, whole events out with their offsets.
 //!
-//! Verifies what a file can be checked by: the magic number, sizes, checksums, and that it does not end within an event.
+//! Verifies what a file can be checked by: the magic number, sizes, checksums, and that it does not end within an
+//! event.
 //! Must not open files and must not look into bodies, but for the format description, which says whether there are
 //! checksums. Holds the event at hand and what was pushed behind it, no more.
 

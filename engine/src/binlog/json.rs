@@ -206,7 +206,8 @@ fn variable_length(reader: &mut Reader<'_>) -> Result<usize, BadValue> {
     Err(BadValue::Expected("a JSON length of at most 5 bytes"))
 }
 
-/// RFC 4648 §4, with padding; a line break (as an escape of the JSON string) after each 76 characters, as the server does.
+/// RFC 4648 §4, with padding; a line break (as an escape of the JSON string) after each 76 characters, as the server
+/// does.
 fn base64(bytes: &[u8], out: &mut Vec<u8>) {
     const GROUPS_A_LINE: usize = 76 / 4;
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

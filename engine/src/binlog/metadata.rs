@@ -38,7 +38,8 @@ mod field {
     pub const VECTOR_DIMENSIONALITY: u8 = 13;
 }
 
-/// Columns that have a bit in SIGNEDNESS, in the order in which they have it. YEAR, which has no sign, is one of them on
+/// Columns that have a bit in SIGNEDNESS, in the order in which they have it. YEAR, which has no sign, is one of
+/// them on
 /// both families *(measured on MySQL 9.7 and MariaDB 10.11)*.
 fn is_number(column: &WireColumn) -> bool {
     matches!(

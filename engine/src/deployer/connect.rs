@@ -1,4 +1,5 @@
-//! Connecting to the source, always in this order (protocol §4): the server is verified, an epoch that has to rise rises,
+//! Connecting to the source, always in this order (protocol §4): the server is verified, an epoch that has to rise
+//! rises,
 //! what is pending is repaired; only then the dump.
 //!
 //! Must not judge a server: see [`super::verify`].
@@ -110,7 +111,8 @@ impl Leader {
         }
     }
 
-    /// Prepared XA groups are read again at their COMMIT. One that the source has purged stops nothing yet, since it may
+    /// Prepared XA groups are read again at their COMMIT. One that the source has purged stops nothing yet, since it
+    /// may
     /// be rolled back; but it is told.
     fn look_after_groups(&self, server: &ServerIdentity) {
         let purged =

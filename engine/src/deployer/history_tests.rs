@@ -1,3 +1,5 @@
+//! What a server of the epoch, another one, or a rewritten one is taken for: tables of cases.
+
 use super::super::settings::tests::server;
 use super::*;
 

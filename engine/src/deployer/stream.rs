@@ -4,6 +4,7 @@
 //! waited for together. Must not open a producer, choose a position or judge a server: see [`super::leader`].
 
 mod stray;
+mod waits;
 
 use futures_util::future::BoxFuture;
 use std::time::Duration;
@@ -26,6 +27,7 @@ use crate::format::headers::MAX_HEADERS;
 use crate::ports::log::{Delivery, LogError, LogProducer, Record};
 use crate::ports::source::{BinlogStream, EventBatch, SourceError};
 use crate::state::PipelineState;
+use waits::{batch, deliveries, group, settle, when};
 
 /// How a stream ends.
 #[derive(Debug)]
@@ -580,55 +582,10 @@ impl<'l> Stream<'l> {
     }
 }
 
-/// Takes all reported deliveries in. A failed one makes the stream rewind; the others still count.
-fn settle(window: &mut Window<TransactionEnd>, deliveries: &mut Vec<Delivery>) -> Result<(), StreamEnd> {
-    let mut failed = None;
-    for delivery in deliveries.drain(..) {
-        match delivery.result {
-            Ok((partition, offset)) => {
-                if let Err(error) = window.delivered(delivery.tag, partition, offset) {
-                    failed = Some(error.to_string());
-                }
-            }
-            Err(why) => failed = Some(format!("a record's delivery failed or is unknown: {why}")),
-        }
-    }
-    failed.map_or(Ok(()), |why| Err(rewind(why)))
-}
-
 fn rewind(why: String) -> StreamEnd {
     StreamEnd::Rewind(Stop::new(Cause::LogUnavailable, why))
 }
 
 fn lost(why: &str) -> StreamEnd {
     StreamEnd::Halt(Halt::Lost(why.to_owned()))
-}
-
-/// The future's result, or never.
-async fn when<F: Future + Unpin>(future: Option<F>) -> F::Output {
-    match future {
-        Some(future) => future.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn deliveries(producer: Option<&mut Box<dyn LogProducer>>, out: &mut Vec<Delivery>) -> Result<(), LogError> {
-    match producer {
-        Some(producer) => producer.deliveries(out).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn group(group: Option<&mut GroupReader>) -> Result<EventBatch, SourceError> {
-    match group {
-        Some(group) => group.read().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn batch(source: Option<&mut Box<dyn BinlogStream>>) -> Result<EventBatch, SourceError> {
-    match source {
-        Some(source) => source.next().await,
-        None => std::future::pending().await,
-    }
 }

@@ -1,5 +1,6 @@
 //! Whether a server may go on (protocol §4 steps 1 to 5): is it the epoch's, does the highest emitted transaction
-//! still lie there; another one: is it behind, short, or of another history; what an epoch that has to rise begins with.
+//! still lie there; another one: is it behind, short, or of another history; what an epoch that has to rise begins
+//! with.
 //!
 //! Must not change the state, nor read rows.
 
@@ -261,7 +262,8 @@ impl Leader {
         Ok(Verdict::Rise(Box::new(NewEpoch { server, anchor, from, in_order_from, prepared, reason })))
     }
 
-    /// The XA groups that are prepared at the anchor, by their places on this server. One that the server has purged keeps
+    /// The XA groups that are prepared at the anchor, by their places on this server. One that the server has purged
+    /// keeps
     /// its old place: its COMMIT stops with the cause.
     async fn groups_at(&self, server: &ServerIdentity, anchor: &GtidSet) -> Result<Vec<PreparedXa>, Failure> {
         let mut groups = prepared_before(&self.carried.prepared, &Position::Gtid(anchor.clone()));

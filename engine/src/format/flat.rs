@@ -161,7 +161,8 @@ impl FlatWriter {
         Ok(())
     }
 
-    /// Appends records of rows that were read: `context.offset` is the boundary's. Each row has one value a column, as a
+    /// Appends records of rows that were read: `context.offset` is the boundary's. Each row has one value a column,
+    /// as a
     /// rows event holds it; `None` is NULL.
     ///
     /// # Errors

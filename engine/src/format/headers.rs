@@ -68,13 +68,15 @@ impl From<&str> for ControlKind {
     }
 }
 
-/// What a record says of rows that were read. Their version offsets are the boundary's, plus the row's index: fewer than
+/// What a record says of rows that were read. Their version offsets are the boundary's, plus the row's index: fewer
+/// than
 /// the bytes of the GTID event that follows, so that every later event is above them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ReadKind {
     /// The row as it is (an INSERT record).
     Row,
-    /// An image that the row had in the log and does not have (a DELETE record): what it alone named goes. Its version is
+    /// An image that the row had in the log and does not have (a DELETE record): what it alone named goes. Its
+    /// version is
     /// below the one of [`ReadKind::Row`], which wins where both name one document.
     Image,
     /// The last images of a row that is not there (a DELETE record).

@@ -144,7 +144,8 @@ fn one_table(pipeline: &Pipeline, table: &TableSchema, part: &mut Part) {
 }
 
 /// Columns whose text is not Canal's (design §5): ENUM and SET by name instead of by number, TIMESTAMP in UTC instead
-/// of the Canal server's zone, GEOMETRY and VECTOR as text instead of bytes, text by its column's charset instead of one
+/// of the Canal server's zone, GEOMETRY and VECTOR as text instead of bytes, text by its column's charset instead of
+/// one
 /// for all.
 fn canal_differs(table: &TableSchema) -> Vec<String> {
     let differs = |column: &&Column| match &column.kind {

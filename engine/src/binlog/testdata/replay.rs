@@ -2,7 +2,8 @@
 //! what the server's own SELECT printed.
 //!
 //! An expectation is a line of five fields: table, `id`, column, kind, and the text in hexadecimal or `NULL`. Kinds:
-//! `T` compare texts, `B` bytes, `F` the FLOAT it is, `D` the DOUBLE it is (where the server's text has other digits), `G`
+//! `T` compare texts, `B` bytes, `F` the FLOAT it is, `D` the DOUBLE it is (where the server's text has other
+//! digits), `G`
 //! GeoJSON, `V` a VECTOR with its bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,7 +42,8 @@ fn texts(table: &TableSchema, fields: &[Field<'_>]) -> Texts {
 }
 
 impl Replay {
-    /// Applies an event's rows. A before image must be of a row that is there; what an image leaves out stays as it was.
+    /// Applies an event's rows. A before image must be of a row that is there; what an image leaves out stays as it
+    /// was.
     pub fn apply(&mut self, mut event: RowsEvent<'_>) {
         let table = event.table.clone();
         self.schemas.insert(table.table.clone(), (*table).clone());

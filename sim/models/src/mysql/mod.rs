@@ -2,7 +2,8 @@
 //!
 //! What a client may do is a method of [`MySql`]; the engine sees it through its port,
 //! [`towpath_engine::ports::source::BinlogSource`], which `MySql` implements. Everything a server can suffer (crash,
-//! lost tail, purge, reset, restored volume, silence) is a method too; other servers can follow it (`replica.rs`). It has no clock: the wall clock comes with
+//! lost tail, purge, reset, restored volume, silence) is a method too; other servers can follow it (`replica.rs`).
+//! It has no clock: the wall clock comes with
 //! [`Env`], elapsed time from `tokio::time`.
 //!
 //! Stricter than the real one: a value that does not fit is refused, never rounded or cut; a second dump under the same
