@@ -10,20 +10,20 @@ use crate::workload::Counts;
 /// Freshness of the sound's index: from an order's commit in MySQL to the first search that shows it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Freshness {
-    /// The median, milliseconds.
-    pub p50: u64,
-    /// The 99th percentile, milliseconds.
-    pub p99: u64,
+    /// The median, milliseconds; none if no order was looked for and found.
+    pub p50: Option<u64>,
+    /// The 99th percentile, milliseconds; none as above.
+    pub p99: Option<u64>,
 }
 
 impl Freshness {
-    /// Of these waits, milliseconds; zero if there are none.
+    /// Of these waits, milliseconds.
     pub fn of(mut waits: Vec<u64>) -> Self {
         waits.sort_unstable();
         // The nearest rank: so many of a hundred waits are not longer.
         let rank = |percent: usize| {
             let place = (waits.len() * percent).div_ceil(100);
-            waits.get(place.saturating_sub(1)).copied().unwrap_or_default()
+            waits.get(place.saturating_sub(1)).copied()
         };
         Self { p50: rank(50), p99: rank(99) }
     }
@@ -78,7 +78,12 @@ impl Summary {
 
     /// The figures for people: name and text.
     pub fn figures(&self) -> Vec<[String; 2]> {
-        let Freshness { p50, p99 } = self.freshness_ms;
+        let freshness = match self.freshness_ms {
+            Freshness { p50: Some(p50), p99: Some(p99) } => {
+                format!("p50 {p50} ms, p99 {p99} ms, from commit to search")
+            }
+            _ => "not measured: too few orders to look for one".to_owned(),
+        };
         let figure = |name: &str, text: String| [name.to_owned(), text];
         vec![
             figure("orders", self.orders.to_string()),
@@ -87,7 +92,7 @@ impl Summary {
             figure("lost", self.lost.to_string()),
             figure("stale", self.stale.to_string()),
             figure("doubled", self.doubled.to_string()),
-            figure("freshness", format!("p50 {p50} ms, p99 {p99} ms, from commit to search")),
+            figure("freshness", freshness),
             figure("rows per second", self.rows_per_s.to_string()),
             figure("takeovers", self.takeovers.to_string()),
         ]
@@ -114,7 +119,7 @@ mod tests {
     fn summary(documents: u64, stale: u64) -> Summary {
         let verdict = Verdict { documents, stale, ..Verdict::default() };
         let counts = Counts { orders: 10, changes: 20, transactions: 15 };
-        Summary::new(verdict, counts, Freshness { p50: 1, p99: 2 }, 5)
+        Summary::new(verdict, counts, Freshness { p50: Some(1), p99: Some(2) }, 5)
     }
 
     #[test]
@@ -135,8 +140,8 @@ mod tests {
 
     #[test]
     fn percentiles_are_nearest_ranks() {
-        assert_eq!(Freshness::of(Vec::new()), Freshness::default());
-        assert_eq!(Freshness::of(vec![7]), Freshness { p50: 7, p99: 7 });
-        assert_eq!(Freshness::of((1..=200).rev().collect()), Freshness { p50: 100, p99: 198 });
+        assert_eq!(Freshness::of(Vec::new()), Freshness { p50: None, p99: None }, "nothing measured is not zero");
+        assert_eq!(Freshness::of(vec![7]), Freshness { p50: Some(7), p99: Some(7) });
+        assert_eq!(Freshness::of((1..=200).rev().collect()), Freshness { p50: Some(100), p99: Some(198) });
     }
 }

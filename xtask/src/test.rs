@@ -174,8 +174,8 @@ fn fast() -> Result<(bool, Counts)> {
     Ok((tidy && passed, counts))
 }
 
-/// Formatting; a toolchain may come without the program. (`cargo clippy --workspace --all-targets` is by hand: it checks
-/// every dependency once more.)
+/// Formatting; a toolchain may come without the program. (`cargo clippy --workspace --all-targets` is by hand: it
+/// checks every dependency once more.)
 fn formatting() -> Result<bool> {
     if !prerequisites::answers("cargo", &["fmt", "--version"]) {
         println!("formatting: skipped, this toolchain has no rustfmt: rustup component add rustfmt");
