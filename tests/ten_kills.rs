@@ -12,7 +12,6 @@ use towpath_stack::harness::compare::settle;
 use towpath_stack::harness::config::Pipeline;
 use towpath_stack::harness::fleet::{Fleet, Role};
 use towpath_stack::harness::orders::Orders;
-use towpath_stack::harness::wait_for;
 use towpath_stack::harness::writer::Writer;
 
 const NAME: &str = "tenkills";
@@ -64,13 +63,12 @@ async fn every_document_equals_its_row_after_ten_kills() -> Result<()> {
     let transactions = Workload::new(WorkloadConfig::new(seed, orders)).count() as u64;
     let part = transactions / (KILLS + 1);
     let workload = Workload::new(WorkloadConfig::new(seed, orders));
-    let writer = Writer::start(&mysql, NAME, workload, part).await?;
+    let mut writer = Writer::start(&mysql, NAME, workload, part).await?;
     for (kill, role) in targets(&mut rng).into_iter().enumerate() {
         // The writer may go on to the next part only when this kill is done, so every kill happens under load.
         writer.open(part * (kill as u64 + 2));
         let moment = part * (kill as u64) + rng.below(part);
-        let progress = writer.progress();
-        wait_for("writing to go on", PATIENCE, async || Ok((progress.transactions() >= moment).then_some(()))).await?;
+        writer.reach(moment, PATIENCE).await?;
         let victim = match role {
             Role::Deployer => fleet.wait_leader(PATIENCE).await?,
             Role::Adapter => {

@@ -41,13 +41,15 @@ pub fn run_quietly(command: &mut Command) -> Result<bool> {
     Ok(status.success())
 }
 
-/// What a test runner's closing lines say in sum.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+/// What a test runner's output says in sum.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Counts {
     /// Tests that passed.
     pub passed: u64,
     /// Tests that failed.
     pub failed: u64,
+    /// Of each failed test its name and the first lines of what it died of.
+    pub reasons: Vec<String>,
 }
 
 /// Runs to the end, passing its output through and adding up the closing lines of cargo's test runner.
@@ -56,25 +58,58 @@ pub fn run_counting(command: &mut Command) -> Result<(bool, Counts)> {
     let mut child =
         command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start `{}`", line(command)))?;
     let mut counts = Counts::default();
+    let mut failures = Failures::default();
     if let Some(output) = child.stdout.take() {
         let mut stdout = std::io::stdout().lock();
         for text in BufReader::new(output).lines() {
             let text = text?;
             writeln!(stdout, "{text}")?;
-            if let Some(more) = closing_line(&text) {
-                counts.passed += more.passed;
-                counts.failed += more.failed;
+            failures.line(&text);
+            if let Some((passed, failed)) = closing_line(&text) {
+                counts.passed += passed;
+                counts.failed += failed;
             }
         }
     }
+    counts.reasons = failures.reasons;
     Ok((child.wait()?.success(), counts))
 }
 
+/// Reads the sections in which the test runner repeats what failed tests have printed.
+#[derive(Debug, Default)]
+struct Failures {
+    test: String,
+    /// Lines of the reason still to take.
+    take: usize,
+    reasons: Vec<String>,
+}
+
+impl Failures {
+    /// Lines kept of a panic or an error.
+    const LINES: usize = 12;
+
+    fn line(&mut self, text: &str) {
+        if let Some(test) = text.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----")) {
+            self.test = test.to_owned();
+            self.take = 0;
+        } else if text.is_empty() && self.take < Self::LINES || text.starts_with("stack backtrace:") {
+            self.take = 0;
+        } else if !self.test.is_empty() && (text.contains("panicked at ") || text.starts_with("Error: ")) {
+            self.reasons.push(std::mem::take(&mut self.test));
+            self.take = Self::LINES;
+        }
+        if self.take > 0 {
+            self.take -= 1;
+            self.reasons.push(format!("    {text}"));
+        }
+    }
+}
+
 /// `test result: ok. 12 passed; 0 failed; …`
-fn closing_line(text: &str) -> Option<Counts> {
+fn closing_line(text: &str) -> Option<(u64, u64)> {
     let rest = text.strip_prefix("test result: ")?;
     let number = |word: &str| -> Option<u64> { rest.split(word).next()?.trim_end().rsplit(' ').next()?.parse().ok() };
-    Some(Counts { passed: number(" passed")?, failed: number(" failed")? })
+    Some((number(" passed")?, number(" failed")?))
 }
 
 #[cfg(test)]
@@ -84,7 +119,25 @@ mod tests {
     #[test]
     fn closing_lines_are_added_up() {
         let text = "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 1 filtered out; finished in 0.1s";
-        assert_eq!(closing_line(text), Some(Counts { passed: 12, failed: 3 }));
+        assert_eq!(closing_line(text), Some((12, 3)));
         assert_eq!(closing_line("test one ... ok"), None);
+    }
+
+    #[test]
+    fn reasons_of_failures_are_kept_for_the_end() {
+        let output = "---- a::one stdout ----\nkill 1\nError: waited in vain\nfor b\n\nother\n\n\
+                      ---- two stdout ----\n\nthread 'two' panicked at x.rs:1:2:\nleft != right\n\
+                      stack backtrace:\n   0: main\n\nfailures:\n    two\n";
+        let mut failures = Failures::default();
+        output.lines().for_each(|line| failures.line(line));
+        let expected = [
+            "a::one",
+            "    Error: waited in vain",
+            "    for b",
+            "two",
+            "    thread 'two' panicked at x.rs:1:2:",
+            "    left != right",
+        ];
+        assert_eq!(failures.reasons, expected);
     }
 }

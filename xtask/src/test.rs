@@ -129,6 +129,11 @@ fn report(stages: &[Stage]) -> bool {
             if stage.passed { "ok" } else { "FAILED" },
         );
     }
+    for stage in stages {
+        for line in &stage.counts.reasons {
+            println!("{:<10} {line}", stage.name);
+        }
+    }
     println!("\n{} passed, {} failed", total.passed, total.failed);
     stages.iter().all(|stage| stage.passed)
 }
@@ -170,7 +175,10 @@ fn fast() -> Result<(bool, Counts)> {
     let mut tests = targets(command::cargo(), FAST);
     // Of the conformance suite the models' half: the real services' half belongs to their tier.
     tests.args(["--lib", "--bins", "--", "--skip", "real_services"]);
-    let (passed, counts) = command::run_counting(&mut tests)?;
+    let (passed, mut counts) = command::run_counting(&mut tests)?;
+    if !tidy {
+        counts.reasons.push("style: see the lines above the tests (cargo xtask tidy, cargo fmt)".to_owned());
+    }
     Ok((tidy && passed, counts))
 }
 
@@ -187,9 +195,12 @@ fn formatting() -> Result<bool> {
 /// Ten kills and a sabotaged demo, then the demo on real services: both judge every document against its row.
 fn scenarios() -> Result<(bool, Counts)> {
     let mut kills = targets(command::cargo(), SCENARIOS);
-    kills.env("TOWPATH_SEED", seed().to_string()).args(["--", "--nocapture"]);
-    let (passed, counts) = command::run_counting(&mut kills)?;
+    kills.env("TOWPATH_SEED", seed().to_string()).args(["--", "--show-output"]);
+    let (passed, mut counts) = command::run_counting(&mut kills)?;
     let demo = command::run(stack_program().args(["demo", "--orders", "3000", "--json"]))?;
+    if !demo {
+        counts.reasons.push("the demo on the stack, see above".to_owned());
+    }
     Ok((passed && demo, counts))
 }
 

@@ -3,12 +3,13 @@
 //! Every transaction is committed for itself; several share a round trip, so that the server and not loopback is the
 //! limit.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use towpath_scenarios::workload::{Transaction, Workload};
 
 use super::orders::Orders;
@@ -76,6 +77,27 @@ impl Writer {
     /// Allows so many transactions in all.
     pub fn open(&self, transactions: u64) {
         self.gate.send_replace(transactions);
+    }
+
+    /// Waits until so many transactions are written, however long that takes while there is progress.
+    ///
+    /// # Errors
+    /// None was written for `patience`, or the writer has ended; then its own error.
+    pub async fn reach(&mut self, transactions: u64, patience: Duration) -> Result<()> {
+        let (mut seen, mut since) = (self.progress.transactions(), Instant::now());
+        while seen < transactions {
+            if self.task.is_finished() && self.progress.transactions() < transactions {
+                (&mut self.task).await.context("the writer's task")??;
+                bail!("the workload ended after {} transactions", self.progress.transactions());
+            }
+            sleep(Duration::from_millis(20)).await;
+            let written = self.progress.transactions();
+            if written > seen {
+                (seen, since) = (written, Instant::now());
+            }
+            ensure!(since.elapsed() < patience, "no transaction after {seen}, of {transactions}, for {patience:?}");
+        }
+        Ok(())
     }
 
     /// Waits for the end of the workload.
