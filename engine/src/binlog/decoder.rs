@@ -2,12 +2,14 @@
 //!
 //! Must not know the pipeline: it neither skips what it cannot decode nor decides what to do about it.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::event::{Event, FormatDescription, Query, TableMapEvent};
 use super::gtid;
 use super::header::{EventHeader, EventType, FLAG_IGNORABLE, HEADER_LEN};
+use super::query_status::QueryStatus;
 use super::read::{Read, Reader};
 use super::resolve::resolve;
 use super::rows::{self, RowsEvent, RowsKind, RowsLayout};
@@ -16,6 +18,7 @@ use super::tagged;
 use super::xa;
 use crate::cause::{Cause, Stop};
 use crate::schema::TableSchema;
+use crate::schema::charset::Charset;
 
 /// Which tables are captured: `(database, table)`.
 pub type Filter = Box<dyn Fn(&str, &str) -> bool + Send + Sync>;
@@ -27,6 +30,8 @@ const MAX_TABLE_MAPS: usize = 4096;
 pub struct Decoder {
     filter: Filter,
     schemas: BTreeMap<(String, String), TableSchema>,
+    /// Tables whose rows are not looked into although the filter accepts them.
+    held: BTreeSet<(String, String)>,
     maps: BTreeMap<u64, CachedMap>,
     /// Counts statements: a table map is valid in the one that brought it.
     statement: u64,
@@ -72,6 +77,7 @@ impl Decoder {
         Self {
             filter: Box::new(filter),
             schemas: BTreeMap::new(),
+            held: BTreeSet::new(),
             maps: BTreeMap::new(),
             statement: 0,
             mariadb: false,
@@ -93,6 +99,25 @@ impl Decoder {
     pub fn set_schemas(&mut self, schemas: impl IntoIterator<Item = TableSchema>) {
         self.schemas = schemas.into_iter().map(|s| ((s.database.clone(), s.table.clone()), s)).collect();
         self.maps.clear();
+    }
+
+    /// A known schema from now on, or (`None`) no longer: as [`Decoder::set_schemas`], for one table.
+    pub fn set_schema(&mut self, database: &str, table: &str, schema: Option<TableSchema>) {
+        let key = (database.to_owned(), table.to_owned());
+        match schema {
+            Some(schema) => drop(self.schemas.insert(key, schema)),
+            None => drop(self.schemas.remove(&key)),
+        }
+        // The server gives a changed table a new id; what was resolved before is not asked again in any case.
+        self.maps.retain(|_, cached| match &cached.map {
+            MapState::Captured(map) => (map.database.as_str(), map.table.as_str()) != (database, table),
+            MapState::Filtered(_) => true,
+        });
+    }
+
+    /// Whether MariaDB wrote these events: known from the format description on.
+    pub fn is_mariadb(&self) -> bool {
+        self.mariadb
     }
 
     /// Decodes one event: 19 bytes of header and the body without checksum. Events must come in the stream's order,
@@ -151,16 +176,21 @@ impl Decoder {
         let table_id = reader.uint(6, "a table id of 6 bytes").map_err(stop)?;
         let content = Reader::rest(&mut { reader });
         let head = table_map::parse_head(&mut reader).map_err(stop)?;
-        let event = |captured| {
-            Ok(Event::TableMap(TableMapEvent { table_id, database: head.database, table: head.table, captured }))
+        let event = |captured, known| {
+            let (database, table) = (head.database, head.table);
+            Ok(Event::TableMap(TableMapEvent { table_id, database, table, captured, known }))
         };
         if let Some(CachedMap { statement, map }) = self.maps.get_mut(&table_id)
             && *map.body() == *content
         {
             *statement = self.statement;
-            return event(matches!(map, MapState::Captured(_)));
+            return match map {
+                MapState::Captured(map) => event(true, map.is_known()),
+                MapState::Filtered(_) => event(false, true),
+            };
         }
-        let captured = (self.filter)(head.database, head.table);
+        let held = !self.held.is_empty() && self.held.contains(&(head.database.to_owned(), head.table.to_owned()));
+        let captured = !held && (self.filter)(head.database, head.table);
         let map = if captured {
             let known = self.schemas.get(&(head.database.to_owned(), head.table.to_owned()));
             let mut map =
@@ -180,8 +210,29 @@ impl Decoder {
         if self.maps.len() >= MAX_TABLE_MAPS {
             self.maps.retain(|_, cached| cached.statement == statement);
         }
+        let known = !matches!(&map, MapState::Captured(map) if !map.is_known());
         self.maps.insert(table_id, CachedMap { statement, map });
-        event(captured)
+        event(captured, known)
+    }
+
+    /// Why the rows of the table that was mapped last under this id cannot be read; `None` if they can.
+    pub fn problem(&self, table_id: u64) -> Option<&Stop> {
+        match &self.maps.get(&table_id)?.map {
+            MapState::Captured(map) => map.schema.as_ref()?.as_ref().err(),
+            MapState::Filtered(_) => None,
+        }
+    }
+
+    /// Rows of this table are not looked into from now on, as if the filter did not accept it.
+    pub fn hold(&mut self, database: &str, table: &str) {
+        self.held.insert((database.to_owned(), table.to_owned()));
+        for cached in self.maps.values_mut() {
+            if let MapState::Captured(map) = &cached.map
+                && (map.database.as_str(), map.table.as_str()) == (database, table)
+            {
+                cached.map = MapState::Filtered(map.body.clone());
+            }
+        }
     }
 
     fn rows<'a>(&mut self, header: &EventHeader, body: &'a [u8], layout: RowsLayout) -> Result<Event<'a>, Stop> {
@@ -256,13 +307,23 @@ fn parse_query<'a>(body: &'a [u8], extra: usize) -> Read<Event<'a>> {
     let error = reader.u16("an error code of 2 bytes")?;
     let status_len = reader.u16("a length of status variables")?;
     reader.take(extra, "the head of a load query")?;
-    reader.take(usize::from(status_len), "status variables")?;
+    let status = QueryStatus::parse(reader.take(usize::from(status_len), "status variables")?);
     let database = reader.str(usize::from(database_len), "a database name")?;
     if reader.u8("a 0 after the database name")? != 0 {
         return Err(reader.bad("a 0 after the database name"));
     }
-    let sql = String::from_utf8_lossy(reader.rest());
-    Ok(Event::Query(Query { database, sql, error, execution_s }))
+    let sql = statement_text(reader.rest(), status.client);
+    Ok(Event::Query(Query { database, sql, error, execution_s, status }))
+}
+
+/// A statement's text, by the charset of the client that sent it.
+fn statement_text(bytes: &[u8], client: Option<u16>) -> Cow<'_, str> {
+    match client.and_then(Charset::of) {
+        Some(charset) if !charset.is_utf8() && !charset.is_binary() => {
+            charset.decode(bytes).map_or_else(|| String::from_utf8_lossy(bytes), Cow::Owned)
+        }
+        _ => String::from_utf8_lossy(bytes),
+    }
 }
 
 fn parse_rotate<'a>(body: &'a [u8]) -> Read<Event<'a>> {

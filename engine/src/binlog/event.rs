@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use super::gtid::{Gtid, MariaDbGtid, PreviousGtids};
 use super::header::EventType;
+use super::query_status::QueryStatus;
 use super::read::{Read, Reader};
 use super::rows::RowsEvent;
 use super::xa::XaPrepare;
@@ -92,12 +93,14 @@ impl<'a> FormatDescription<'a> {
 pub struct Query<'a> {
     /// The session's default database, may be empty.
     pub database: &'a str,
-    /// The statement; what is not UTF-8 is replaced.
+    /// The statement, read in the session's charset; what is no text in it is replaced.
     pub sql: Cow<'a, str>,
     /// The error the statement ended with on the server, 0 for none.
     pub error: u16,
     /// Seconds it ran.
     pub execution_s: u32,
+    /// Under which settings.
+    pub status: QueryStatus,
 }
 
 impl Query<'_> {
@@ -153,6 +156,8 @@ pub struct TableMapEvent<'a> {
     pub table: &'a str,
     /// The filter accepts it.
     pub captured: bool,
+    /// Its columns are known (or nobody asks): its rows can be read.
+    pub known: bool,
 }
 
 #[cfg(test)]
@@ -161,7 +166,9 @@ mod tests {
 
     #[test]
     fn statements_are_told_apart_by_their_words() {
-        let kind = |sql: &'static str| Query { database: "", sql: sql.into(), error: 0, execution_s: 0 }.kind();
+        let kind = |sql: &'static str| {
+            Query { database: "", sql: sql.into(), error: 0, execution_s: 0, status: QueryStatus::default() }.kind()
+        };
         assert_eq!(kind("BEGIN"), QueryKind::Begin);
         assert_eq!(kind("COMMIT"), QueryKind::Commit);
         assert_eq!(kind("rollback"), QueryKind::Rollback);

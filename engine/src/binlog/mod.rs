@@ -17,6 +17,7 @@ mod metadata;
 #[cfg(test)]
 mod mutated_tests;
 mod number;
+mod query_status;
 mod read;
 #[cfg(test)]
 mod recorded_tests;
@@ -34,6 +35,7 @@ pub use decoder::{Decoder, Filter};
 pub use event::{Event, FormatDescription, Query, QueryKind, TableMapEvent};
 pub use gtid::{Gtid, MariaDbGtid, PreviousGtids, SourceIntervals, format_uuid};
 pub use header::{EventHeader, EventType, FLAG_ARTIFICIAL, FLAG_IGNORABLE, HEADER_LEN, counts};
+pub use query_status::QueryStatus;
 pub use rows::{Field, PatchedJson, RowsEvent, RowsKind};
 pub use spatial::GeometryText;
 pub use xa::{XaPrepare, XaStatement, Xid};

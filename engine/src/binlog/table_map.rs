@@ -98,6 +98,13 @@ pub(crate) struct TableMap {
     pub schema: Option<Result<Arc<TableSchema>, Stop>>,
 }
 
+impl TableMap {
+    /// Whether rows of it can be read.
+    pub fn is_known(&self) -> bool {
+        !matches!(self.schema, Some(Err(_)))
+    }
+}
+
 /// The names at a table map's start: all that a filtered table needs.
 pub(crate) struct TableMapHead<'a> {
     pub database: &'a str,

@@ -2,7 +2,9 @@
 //!
 //! Must not know how a definition was found (row metadata, information_schema, a statement).
 
+pub mod catalog;
 pub mod charset;
+pub mod ddl;
 mod sql;
 
 use serde::{Deserialize, Serialize};

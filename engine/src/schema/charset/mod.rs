@@ -4,6 +4,7 @@
 
 mod decode;
 mod multi_byte;
+pub mod names;
 mod single_byte;
 
 use self::multi_byte::MultiByte;

@@ -1,0 +1,143 @@
+//! ALTER TABLE carried out on a definition, all clauses at once, as the server does: what is there is dropped, changed
+//! or kept in its order first; then what has a place of its own is put there, in the order of the clauses, which may
+//! name columns by their new names only.
+
+use super::TableDefinition;
+use super::build;
+use crate::schema::ddl::{Alter, ColumnSpec, Dialect, Place, Step};
+use crate::schema::{Column, TableSchema};
+
+/// The definition after the statement, under its old name. `database`: the default collation of its database.
+pub fn altered(
+    before: &TableDefinition,
+    alter: &Alter,
+    database: Option<u16>,
+    dialect: &Dialect,
+) -> Result<TableDefinition, String> {
+    let default = match (alter.convert, alter.text.is_empty()) {
+        // CONVERT TO CHARACTER SET DEFAULT.
+        (true, true) => database,
+        (_, true) => before.collation,
+        _ => build::collation(&alter.text, before.collation.or(database), dialect)?,
+    };
+    let convert = if alter.convert {
+        Some(default.ok_or_else(|| "the charset to convert to is not known".to_owned())?)
+    } else {
+        None
+    };
+    let made = |spec: &ColumnSpec| build::column(spec, default, convert, dialect);
+    let old = &before.schema.columns;
+    let there = |name: &str| old.iter().any(|column| same(&column.name, name));
+    for step in &alter.steps {
+        let (name, optional) = match step {
+            Step::Change { old, if_exists, .. } | Step::Rename { old, if_exists, .. } => (old, *if_exists),
+            Step::Drop { name, if_exists } => (name, *if_exists),
+            _ => continue,
+        };
+        if !optional && !there(name) {
+            return Err(format!("it has no column `{name}` as far as is known"));
+        }
+    }
+    let mut columns: Vec<Column> = Vec::with_capacity(old.len());
+    // Names of the old columns from now on; `None`: dropped.
+    let mut names: Vec<Option<String>> = Vec::with_capacity(old.len());
+    for column in old {
+        match fate(&alter.steps, &column.name) {
+            Fate::Kept => {
+                names.push(Some(column.name.clone()));
+                columns.push(convert.map_or_else(|| column.clone(), |to| build::converted(column, to)));
+            }
+            Fate::Dropped => names.push(None),
+            Fate::Renamed(new) => {
+                names.push(Some(new.to_owned()));
+                let column = convert.map_or_else(|| column.clone(), |to| build::converted(column, to));
+                columns.push(Column { name: new.to_owned(), ..column });
+            }
+            Fate::Changed(spec, Place::Same) => {
+                names.push(Some(spec.name.clone()));
+                columns.push(made(spec)?);
+            }
+            Fate::Changed(spec, _) => names.push(Some(spec.name.clone())),
+        }
+    }
+    let mut primary: Vec<String> = before.schema.primary_key.iter().filter_map(|&at| names.get(at)?.clone()).collect();
+    if alter.steps.contains(&Step::DropPrimaryKey) {
+        primary.clear();
+    }
+    for step in &alter.steps {
+        match step {
+            Step::Add { spec, if_not_exists, .. } if *if_not_exists && there(&spec.name) => continue,
+            Step::Change { old, if_exists, .. } if *if_exists && !there(old) => continue,
+            Step::Add { spec, place, .. } => insert(&mut columns, made(spec)?, place)?,
+            Step::Change { spec, place, .. } if *place != Place::Same => insert(&mut columns, made(spec)?, place)?,
+            Step::AddPrimaryKey(key) => primary = key.clone(),
+            _ => {}
+        }
+        if let Step::Add { spec, .. } | Step::Change { spec, .. } = step
+            && spec.primary
+        {
+            primary = vec![spec.name.clone()];
+        }
+    }
+    let collation = default;
+    let schema = with_key(before.schema.database.clone(), before.schema.table.clone(), columns, &primary)?;
+    Ok(TableDefinition { schema, collation })
+}
+
+enum Fate<'a> {
+    Kept,
+    Dropped,
+    Renamed(&'a str),
+    Changed(&'a ColumnSpec, &'a Place),
+}
+
+/// What the clauses do to a column that is there.
+fn fate<'a>(steps: &'a [Step], name: &str) -> Fate<'a> {
+    let dropped = steps.iter().any(|step| matches!(step, Step::Drop { name: gone, .. } if same(gone, name)));
+    if dropped {
+        return Fate::Dropped;
+    }
+    for step in steps {
+        match step {
+            Step::Change { old, spec, place, .. } if same(old, name) => return Fate::Changed(spec, place),
+            Step::Rename { old, new, .. } if same(old, name) => return Fate::Renamed(new),
+            _ => {}
+        }
+    }
+    Fate::Kept
+}
+
+fn insert(columns: &mut Vec<Column>, column: Column, place: &Place) -> Result<(), String> {
+    let at = match place {
+        Place::Same => columns.len(),
+        Place::First => 0,
+        Place::After(name) => {
+            let found = columns.iter().position(|column| same(&column.name, name));
+            1 + found.ok_or_else(|| format!("it has no column `{name}` as far as is known"))?
+        }
+    };
+    columns.insert(at, column);
+    Ok(())
+}
+
+/// A schema with its key's columns found, which are never NULL.
+pub fn with_key(
+    database: String,
+    table: String,
+    mut columns: Vec<Column>,
+    primary: &[String],
+) -> Result<TableSchema, String> {
+    let mut primary_key = Vec::with_capacity(primary.len());
+    for name in primary {
+        let found = columns.iter().position(|column| same(&column.name, name));
+        let at = found.ok_or_else(|| format!("its primary key's column `{name}` is not known"))?;
+        columns[at].nullable = false;
+        primary_key.push(at);
+    }
+    Ok(TableSchema { database, table, columns, primary_key })
+}
+
+/// Columns' names are compared without case on every server.
+pub fn same(one: &str, other: &str) -> bool {
+    one == other || one.to_lowercase() == other.to_lowercase()
+}

@@ -1,0 +1,107 @@
+//! From a column's clauses to the column: sizes in bytes and the collation, by the defaults of table and database.
+//!
+//! Must not guess a charset: where none is known, the statement is not understood.
+
+use crate::schema::charset::{BINARY, max_char_bytes, names};
+use crate::schema::ddl::{ColumnSpec, DataType, Dialect, TextClause};
+use crate::schema::{Column, ColumnType};
+
+/// A VARCHAR of more bytes becomes a TEXT, where the SQL mode is not strict.
+const MAX_VARCHAR: u64 = 65_535;
+
+/// The collation that a clause names, or the default.
+pub fn collation(clause: &TextClause, default: Option<u16>, dialect: &Dialect) -> Result<Option<u16>, String> {
+    let unknown = |what: &str, name: &str| format!("the {what} {name} is not known");
+    let of_default = default.and_then(names::charset);
+    if let Some(name) = &clause.collation {
+        let charset = clause.charset.as_deref().or(of_default);
+        let id = names::collation(name, charset, dialect.mariadb);
+        return id.map(Some).ok_or_else(|| unknown("collation", name));
+    }
+    if let Some(name) = &clause.charset {
+        let id = match (name.eq_ignore_ascii_case("utf8mb4"), dialect.utf8mb4_collation) {
+            (true, Some(set)) if !clause.binary => Some(set),
+            _ if clause.binary => names::default_collation(name, dialect.mariadb)
+                .and_then(names::charset)
+                .and_then(|charset| names::binary_collation(charset, dialect.mariadb)),
+            _ => names::default_collation(name, dialect.mariadb),
+        };
+        return id.map(Some).ok_or_else(|| unknown("charset", name));
+    }
+    match (clause.binary, of_default) {
+        (true, Some(charset)) => Ok(names::binary_collation(charset, dialect.mariadb)),
+        (true, None) => Err("the table's default charset is not known".to_owned()),
+        (false, _) => Ok(default),
+    }
+}
+
+/// The column of a table with this default collation. `convert`: CONVERT TO this collation, whatever the column says.
+pub fn column(
+    spec: &ColumnSpec,
+    default: Option<u16>,
+    convert: Option<u16>,
+    dialect: &Dialect,
+) -> Result<Column, String> {
+    let mut made = Column {
+        name: spec.name.clone(),
+        kind: ColumnType::Int,
+        unsigned: spec.unsigned,
+        nullable: spec.nullable.unwrap_or(true),
+        collation: None,
+    };
+    if let DataType::Plain(kind) = &spec.data {
+        made.kind = kind.clone();
+        if matches!(kind, ColumnType::Timestamp { .. }) && !dialect.nullable_timestamps && spec.nullable.is_none() {
+            made.nullable = false;
+        }
+        return Ok(made);
+    }
+    let own = collation(&spec.text, default, dialect)?
+        .ok_or_else(|| format!("column `{}` has the database's default charset, which is not known", spec.name))?;
+    let collation = convert.filter(|_| own != BINARY).unwrap_or(own);
+    made.collation = Some(collation);
+    let bytes = |chars: u64| chars * u64::from(max_char_bytes(collation));
+    made.kind = match &spec.data {
+        DataType::Plain(kind) => kind.clone(),
+        DataType::Char(chars) => ColumnType::Char { max_bytes: bytes(u64::from(*chars)) as u32 },
+        DataType::VarChar(chars) => var_char(bytes(u64::from(*chars))),
+        DataType::Text(length_bytes) => ColumnType::Blob { length_bytes: *length_bytes },
+        DataType::TextOf(chars) => ColumnType::Blob { length_bytes: length_bytes(bytes(*chars)) },
+        DataType::Enum(members) => ColumnType::Enum { members: members.clone() },
+        DataType::Set(members) => ColumnType::Set { members: members.clone() },
+    };
+    Ok(made)
+}
+
+/// A column that CONVERT TO takes to another collation: it holds as many characters as before.
+pub fn converted(column: &Column, to: u16) -> Column {
+    let Some(from) = column.collation.filter(|&from| from != BINARY) else { return column.clone() };
+    let chars = |bytes: u64| bytes / u64::from(max_char_bytes(from)) * u64::from(max_char_bytes(to));
+    let kind = match &column.kind {
+        ColumnType::Char { max_bytes } => ColumnType::Char { max_bytes: chars(u64::from(*max_bytes)) as u32 },
+        ColumnType::VarChar { max_bytes } => var_char(chars(u64::from(*max_bytes))),
+        ColumnType::Blob { length_bytes: bytes } => {
+            ColumnType::Blob { length_bytes: length_bytes(chars((1u64 << (8 * bytes.min(&4))) - 1)) }
+        }
+        other => other.clone(),
+    };
+    Column { kind, collation: Some(to), ..column.clone() }
+}
+
+fn var_char(bytes: u64) -> ColumnType {
+    if bytes > MAX_VARCHAR {
+        ColumnType::Blob { length_bytes: length_bytes(bytes) }
+    } else {
+        ColumnType::VarChar { max_bytes: bytes as u32 }
+    }
+}
+
+/// Bytes of the length of the smallest TEXT that holds so many bytes.
+fn length_bytes(bytes: u64) -> u8 {
+    match bytes {
+        0..=0xff => 1,
+        0x100..=0xffff => 2,
+        0x1_0000..=0xff_ffff => 3,
+        _ => 4,
+    }
+}
