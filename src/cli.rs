@@ -31,6 +31,9 @@ pub enum Command {
     /// Show or set the position from which a pipeline goes on
     #[command(subcommand)]
     Position(PositionCommand),
+    /// Show tables whose rows are held because their columns are not known, or say what they are
+    #[command(subcommand)]
+    Schema(SchemaCommand),
 }
 
 /// Where the configuration is.
@@ -210,6 +213,53 @@ pub struct Target {
     pub previous: bool,
 }
 
+/// `towpath schema …`.
+#[derive(Debug, Subcommand)]
+pub enum SchemaCommand {
+    /// Print the tables whose rows are held, why, and since when
+    Show(ShowArgs),
+    /// Give a held table's definition; its rows are then read again
+    Resolve(ResolveArgs),
+}
+
+/// `towpath schema resolve`.
+#[derive(Debug, Args)]
+pub struct ResolveArgs {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// The pipeline; may be left out if the configuration has one
+    #[arg(long, value_name = "NAME")]
+    pub pipeline: Option<String>,
+    /// The table
+    #[arg(long, value_name = "DATABASE.TABLE")]
+    pub table: String,
+    /// Its definition.
+    #[command(flatten)]
+    pub definition: DefinitionArgs,
+    /// Give the held rows up: the table goes on at the checkpoint
+    #[arg(long)]
+    pub discard: bool,
+    /// Say what would be written, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where a definition comes from.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub struct DefinitionArgs {
+    /// A file with its CREATE TABLE as it was when its rows began to be held
+    #[arg(long, value_name = "FILE")]
+    pub define: Option<PathBuf>,
+    /// As the source has it now: right if no statement has changed it since
+    #[arg(long)]
+    pub from_source: bool,
+}
+
 /// Parses the arguments, carries the command out, prints a failure, gives the exit status.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -238,6 +288,8 @@ impl Cli {
             Command::Binlog(args) => args.json,
             Command::Position(PositionCommand::Show(args)) => args.json,
             Command::Position(PositionCommand::Set(args)) => args.json,
+            Command::Schema(SchemaCommand::Show(args)) => args.json,
+            Command::Schema(SchemaCommand::Resolve(args)) => args.json,
         }
     }
 }

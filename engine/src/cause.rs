@@ -91,9 +91,11 @@ causes! {
     /// A captured table was changed by a statement, not by rows.
     StatementEvent = "statement-event", 7, "set binlog_format=ROW for every session that writes";
     /// A table's rows contradict its schema, or its schema cannot be known.
-    SchemaMismatch = "schema-mismatch", 7, "set binlog_row_metadata=FULL, or restart from a proven position";
-    /// A statement changed a captured table's definition, and column names are not in the binlog.
-    SchemaChanged = "schema-changed", 7, "set binlog_row_metadata=FULL, or set a position after the statement";
+    SchemaMismatch = "schema-mismatch", 7, "`towpath schema show`, or set binlog_row_metadata=FULL";
+    /// A statement changed a captured table in a way that is not understood, and column names are not in the binlog.
+    SchemaChanged = "schema-changed", 7, "`towpath schema show`, or set binlog_row_metadata=FULL";
+    /// The topic of the schema history does not hold what the checkpoint refers to.
+    SchemaHistoryLost = "schema-history-lost", 6, "restore the topic, or `towpath position set` and repair";
     /// A captured table has no primary key.
     NoPrimaryKey = "no-primary-key", 2, "add a primary key, name key columns, or leave the table out";
     /// A row arrives without all its columns.

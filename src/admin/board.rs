@@ -191,6 +191,7 @@ fn deployer(status: &DeployerStatus, ended: Vec<Reason>) -> DeployerReadiness {
         ended.into_iter().filter(|reason| status.stop.as_ref().is_none_or(|stop| stop.detail != reason.detail)),
     );
     reasons.extend(status.waiting.iter().map(|waiting| Reason::from(&waiting.stop)));
+    reasons.extend(status.held.iter().map(Reason::from));
     DeployerReadiness {
         ready: status.ready() && reasons.is_empty(),
         role: status.role,

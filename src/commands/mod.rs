@@ -4,6 +4,7 @@ mod binlog;
 mod check;
 mod position;
 mod run;
+mod schema;
 
 use crate::cli::Command;
 use crate::exit::Failure;
@@ -15,5 +16,6 @@ pub fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Check(args) => check::check(&args),
         Command::Run(args) => run::run(&args),
         Command::Position(command) => position::position(&command),
+        Command::Schema(command) => schema::schema(&command),
     }
 }

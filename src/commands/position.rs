@@ -34,7 +34,7 @@ pub fn position(command: &PositionCommand) -> Result<(), Failure> {
     outcome
 }
 
-fn one<'a>(config: &'a Config, name: Option<&str>) -> Result<&'a Pipeline, Failure> {
+pub(super) fn one<'a>(config: &'a Config, name: Option<&str>) -> Result<&'a Pipeline, Failure> {
     let names = || config.pipelines.iter().map(|pipeline| pipeline.name.as_str());
     match (name, &config.pipelines[..]) {
         (None, [only]) => Ok(only),
@@ -52,11 +52,11 @@ fn one<'a>(config: &'a Config, name: Option<&str>) -> Result<&'a Pipeline, Failu
     }
 }
 
-fn unavailable(pipeline: &str, error: &CoordinatorError) -> Stop {
+pub(super) fn unavailable(pipeline: &str, error: &CoordinatorError) -> Stop {
     Stop::new(Cause::CoordinatorUnavailable, format!("pipeline {pipeline}: {error}"))
 }
 
-async fn connect(pipeline: &Pipeline, services: &Services) -> Result<Box<dyn Coordinator>, Failure> {
+pub(super) async fn connect(pipeline: &Pipeline, services: &Services) -> Result<Box<dyn Coordinator>, Failure> {
     services.coordinator.connect().await.map_err(|error| unavailable(&pipeline.name, &error).into())
 }
 
@@ -288,13 +288,14 @@ fn ordered(mut state: PipelineState, target: Option<Start>, args: &SetArgs) -> (
     };
     let at_ms = wall_ms();
     let forced = if args.force { ", forced" } else { "" };
-    state.order = Some(PositionOrder { to: target, reason: format!("{what} by hand{forced}"), at_ms });
+    state.order =
+        Some(PositionOrder { to: target, reason: format!("{what} by hand{forced}"), at_ms, definitions: None });
     state.note(at_ms, format!("{what} by `towpath position set`{forced}"));
     (state, what)
 }
 
 /// Writes the state; what was there is kept as the previous one, but for garbage, which must not push a good one out.
-async fn write(
+pub(super) async fn write(
     coordinator: &dyn Coordinator,
     mut state: PipelineState,
     current: Option<(Vec<u8>, i32)>,

@@ -98,13 +98,22 @@ impl Admin {
     }
 }
 
-/// Creates the topic if it is absent, with the brokers' default replication.
-pub(super) async fn ensure(admin: &Arc<Admin>, name: &str, partitions: u32) -> Result<TopicInfo, LogError> {
+/// Records of such a topic are never deleted.
+pub(super) const KEPT: &[(&str, &str)] =
+    &[("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")];
+
+/// Creates the topic with these settings if it is absent, with the brokers' default replication.
+pub(super) async fn ensure(
+    admin: &Arc<Admin>,
+    name: &str,
+    partitions: u32,
+    settings: &[(&str, &str)],
+) -> Result<TopicInfo, LogError> {
     match Arc::clone(admin).topic(name.to_string()).await {
         Err(LogError::Topic(_)) => {}
         known => return known,
     }
-    create(&admin.config, name, partitions).await?;
+    create(&admin.config, name, partitions, settings).await?;
     // Brokers learn of a new topic one after the other.
     let deadline = tokio::time::Instant::now() + admin.config.request_timeout;
     loop {
@@ -117,7 +126,12 @@ pub(super) async fn ensure(admin: &Arc<Admin>, name: &str, partitions: u32) -> R
     }
 }
 
-async fn create(config: &Arc<KafkaConfig>, name: &str, partitions: u32) -> Result<(), LogError> {
+async fn create(
+    config: &Arc<KafkaConfig>,
+    name: &str,
+    partitions: u32,
+    settings: &[(&str, &str)],
+) -> Result<(), LogError> {
     let client: AdminClient<Logged> =
         config::groupless(config, false).create_with_context(Logged).map_err(|err| error::classify(&err))?;
     let options = AdminOptions::new()
@@ -125,6 +139,7 @@ async fn create(config: &Arc<KafkaConfig>, name: &str, partitions: u32) -> Resul
         .operation_timeout(Some(config.request_timeout));
     // -1: the brokers' default.replication.factor.
     let topic = NewTopic::new(name, partitions as i32, TopicReplication::Fixed(-1));
+    let topic = settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
     let answer = client.create_topics([&topic], &options).await;
     // Ending the client waits for its thread.
     tokio::task::spawn_blocking(move || drop(client));

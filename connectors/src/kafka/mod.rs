@@ -82,7 +82,11 @@ impl EventLog for KafkaLog {
     }
 
     async fn ensure_topic(&self, name: &str, partitions: u32) -> Result<TopicInfo, LogError> {
-        admin::ensure(&self.admin, name, partitions).await
+        admin::ensure(&self.admin, name, partitions, &[]).await
+    }
+
+    async fn ensure_history(&self, name: &str) -> Result<TopicInfo, LogError> {
+        admin::ensure(&self.admin, name, 1, admin::KEPT).await
     }
 
     async fn producer(

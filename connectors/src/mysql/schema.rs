@@ -16,7 +16,8 @@ use super::MySqlSource;
 use super::identify::{self, number, text};
 use super::values::BINARY;
 
-const TABLES: &str = "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' \
+const TABLES: &str = "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_COLLATION FROM \
+    information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' \
     AND TABLE_SCHEMA NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys') ORDER BY 1, 2";
 
 const COLUMNS: &str = "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE, \
@@ -31,6 +32,8 @@ const COLLATIONS: &str = "SELECT COLLATION_NAME, ID FROM information_schema.COLL
 /// MariaDB from 10.10 on: one collation serves several character sets, and has an id with each.
 const MARIADB_COLLATIONS: &str = "SELECT FULL_COLLATION_NAME, ID FROM \
     information_schema.COLLATION_CHARACTER_SET_APPLICABILITY WHERE ID IS NOT NULL";
+
+const DATABASES: &str = "SELECT SCHEMA_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA";
 
 type Name = (String, String);
 
@@ -47,23 +50,33 @@ pub(super) async fn read(
         source.execute(conn, "SET SESSION show_gipk_in_create_table_and_information_schema = ON").await?;
     }
     let before = position(source, conn, flavor, by_gtid).await?;
-    let names: Vec<Name> = source.with_deadline("information_schema.TABLES", conn.query(TABLES)).await?;
-    let mut tables: BTreeMap<Name, TableSchema> = names
-        .into_iter()
+    let names: Vec<Row> = source.with_deadline("information_schema.TABLES", conn.query(TABLES)).await?;
+    let defaults: BTreeMap<Name, String> =
+        names.iter().map(|row| ((text(row, 0), text(row, 1)), text(row, 2))).collect();
+    let mut tables: BTreeMap<Name, TableSchema> = defaults
+        .keys()
         .filter(|(database, table)| accept(database, table))
+        .cloned()
         .map(|name| {
             let (database, table) = name.clone();
             (name, TableSchema { database, table, columns: Vec::new(), primary_key: Vec::new() })
         })
         .collect();
+    let collations = collations(source, conn, flavor).await?;
+    let rows: Vec<Row> = source.with_deadline("information_schema.SCHEMATA", conn.query(DATABASES)).await?;
+    let databases = rows.iter().filter_map(|row| Some((text(row, 0), *collations.get(&text(row, 1))?))).collect();
+    let fold: Option<u8> = source
+        .with_deadline("lower_case_table_names", conn.query_first("SELECT @@GLOBAL.lower_case_table_names"))
+        .await?;
     if !tables.is_empty() {
-        let collations = collations(source, conn, flavor).await?;
         read_columns(source, conn, &collations, &mut tables).await?;
         read_keys(source, conn, &mut tables).await?;
     }
     let after = position(source, conn, flavor, by_gtid).await?;
     let end = identify::end(source, conn, flavor).await?;
-    Ok(SchemaSnapshot { before, after, end, tables: tables.into_values().collect() })
+    let collations = tables.keys().map(|name| collations.get(defaults.get(name)?).copied()).collect();
+    let tables = tables.into_values().collect();
+    Ok(SchemaSnapshot { before, after, end, tables, collations, databases, fold_names: fold == Some(1) })
 }
 
 /// Whether a MySQL server's `gtid_mode` is ON.

@@ -115,7 +115,11 @@ async fn wait_for_lead(
             Standing::Gone => return Err(Halt::Lost("one's own candidate node is gone".to_owned())),
             Standing::Waits(before) => {
                 tracing::debug!(before, "standing by");
-                course.status.update(|status| status.role = Role::Standby);
+                course.status.update(|status| {
+                    status.role = Role::Standby;
+                    // The leader says what it holds.
+                    status.held.clear();
+                });
             }
         }
         let changed = tokio::select! {

@@ -82,7 +82,9 @@ impl Leader {
         };
         let shared = (self.course.env.clone(), self.course.meters.clone());
         tracing::info!(server = server.server_uuid, offset = self.carried.offset, "reading the binlog");
-        Ok((stream, Encoder::new(config, context, &self.state, from, shared)))
+        let keeper = self.schemas.as_ref().zip(self.state.schemas.as_ref());
+        let follower = keeper.map(|(keeper, schemas)| keeper.follower(&self.course, schemas));
+        Ok((stream, Encoder::new(config, context, follower, from, shared)))
     }
 
     /// Waits for a server that may go on. An epoch rises on the way if it has to.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::config::{DeployerConfig, TableFilter};
 use super::count::{Counter, Step, TransactionEnd, TransactionId, carry};
+use super::follow::{Followed, Follower, Place};
 use super::meters::Meters;
 use super::outbox::Outbox;
 use super::statement::{self, Effect};
@@ -16,7 +17,7 @@ use crate::env::Env;
 use crate::format::{DeadRow, EventContext, FlatConfig, FlatWriter, RecordBuffer, RecordFormat};
 use crate::position::{FilePosition, Position};
 use crate::routing::Router;
-use crate::state::{PipelineState, PreparedXa, SchemaBook};
+use crate::state::PreparedXa;
 
 /// The highest position that was handed on, with the header text that proves it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +70,8 @@ pub struct Stray {
 pub struct Encoder {
     context: EncoderContext,
     filter: TableFilter,
-    schemas_from: Option<(Position, FilePosition)>,
+    /// Where the binlog does not name columns.
+    follower: Option<Follower>,
     decoder: Decoder,
     counter: Counter,
     writer: FlatWriter,
@@ -108,7 +110,7 @@ impl Encoder {
     pub fn new(
         config: &DeployerConfig,
         context: EncoderContext,
-        state: &PipelineState,
+        follower: Option<Follower>,
         resume: Resume,
         (env, meters): (Env, Meters),
     ) -> Self {
@@ -117,10 +119,8 @@ impl Encoder {
             let filter = filter.clone();
             move |database, table| filter.accepts(database, table)
         });
-        let mut schemas_from = None;
-        if let Some(SchemaBook { valid_from, valid_from_file, tables }) = &state.schemas {
-            decoder.set_schemas(tables.iter().cloned());
-            schemas_from = Some((valid_from.clone(), valid_from_file.clone()));
+        if let Some(follower) = &follower {
+            follower.prepare(&mut decoder);
         }
         let writer = FlatWriter::new(FlatConfig {
             pipeline: config.pipeline.clone(),
@@ -133,7 +133,7 @@ impl Encoder {
         Self {
             context,
             filter,
-            schemas_from,
+            follower,
             decoder,
             counter: Counter::new(resume.offset),
             writer,
@@ -182,15 +182,18 @@ impl Encoder {
             self.gtid = self.counter.open_id().as_ref().map(TransactionId::text).unwrap_or_default();
             self.executed.clear();
             self.groups.begin(raw);
+            self.follow(&step, |follower, place, decoder| follower.begin(place, decoder));
         }
         if self.groups.take(&event, raw).map_err(|stop| self.placed(stop))? {
             self.counter.withhold();
         }
+        self.look_at(&event, &step)?;
         let mut end_of_group = None;
         match event {
             Event::Rows(rows) => self.rows(rows, &header, outbox)?,
             Event::Query(ref query) if query.kind() == QueryKind::Statement && !self.groups.withholds() => {
                 self.statement(query)?;
+                self.follow(&step, |follower, place, decoder| follower.statement(query, place, decoder));
             }
             ref other => end_of_group = self.groups.end(other),
         }
@@ -226,6 +229,7 @@ impl Encoder {
         }
         let event = self.decoder.decode(raw).map_err(|stop| self.placed(stop))?;
         self.counter.insert(&header, raw)?;
+        self.look_at(&event, &Step::Inside)?;
         match event {
             Event::Rows(rows) => self.rows(rows, &header, outbox),
             Event::Query(query) if query.kind() == QueryKind::Statement => self.statement(&query),
@@ -249,7 +253,6 @@ impl Encoder {
             let detail = format!("table {} has no primary key: its rows could not be told apart", name());
             return Err(self.placed(Stop::new(Cause::NoPrimaryKey, detail)));
         }
-        self.schema_holds(&name)?;
         if self.executed.is_empty() {
             self.executed = self.executed_with_open();
         }
@@ -281,30 +284,35 @@ impl Encoder {
         Ok(())
     }
 
-    /// Definitions that were read from the server hold for later events only.
-    fn schema_holds(&self, name: &impl Fn() -> String) -> Result<(), Stop> {
-        if self.context.names_in_binlog {
-            return Ok(());
-        }
-        let before = match (&self.schemas_from, self.counter.open_id()) {
-            (Some((Position::Gtid(set), _)), Some(TransactionId::Gtid(gtid))) => set.contains(&gtid),
-            (Some((_, file)), _) => {
-                let at = self.counter.open_start();
-                (at.file_number(), at.position) < (file.file_number(), file.position)
+    /// Lets whoever follows definitions see which server wrote the events, and tables whose columns are not known.
+    fn look_at(&mut self, event: &Event<'_>, step: &Step) -> Result<(), Stop> {
+        match event {
+            Event::FormatDescription(format) => {
+                self.follow(step, |follower, _, _| follower.server(format.server_version));
             }
-            (None, _) => false,
-        };
-        if before {
-            return Err(self.placed(Stop::new(
-                Cause::SchemaMismatch,
-                format!(
-                    "rows of {} were written before its definition was read: without binlog_row_metadata=FULL only \
-                     `start = \"now\"` is possible",
-                    name()
-                ),
-            )));
+            Event::TableMap(map) if map.captured && !map.known => {
+                let held = self.follow(step, |follower, place, decoder| follower.unknown(map, place, decoder));
+                if let Some(Err(stop)) = held {
+                    return Err(self.placed(stop));
+                }
+            }
+            _ => {}
         }
         Ok(())
+    }
+
+    /// Lets whoever follows definitions see where the stream is.
+    fn follow<T>(&mut self, step: &Step, act: impl FnOnce(&mut Follower, &Place, &mut Decoder) -> T) -> Option<T> {
+        let follower = self.follower.as_mut()?;
+        let offset = self.counter.event_offset();
+        let place = match step {
+            // A statement by itself: its transaction has ended with it.
+            Step::End(end) => {
+                Place { offset, id: Some(end.id), start: FilePosition::new(end.file.as_ref(), end.start) }
+            }
+            _ => Place { offset, id: self.counter.open_id(), start: self.counter.open_start() },
+        };
+        Some(act(follower, &place, &mut self.decoder))
     }
 
     fn executed_with_open(&self) -> String {
@@ -325,6 +333,8 @@ impl Encoder {
         match statement::effect(&query.sql, query.database, &self.filter) {
             Effect::Nothing => Ok(()),
             Effect::Rows(table) => stop(Cause::StatementEvent, format!("a statement changed rows of {table}")),
+            // What is held is read again, and this with it.
+            Effect::Truncate(table) if self.holds(&table) => Ok(()),
             Effect::Truncate(table) => stop(Cause::StatementEvent, format!("{table} was emptied without row events")),
             Effect::Drop(table) => {
                 // What is in the log and the sinks stays; that is said, and it is no reason to stop all other tables.
@@ -332,7 +342,7 @@ impl Encoder {
                 self.meters.tables_dropped.add(1);
                 Ok(())
             }
-            Effect::Definition(table) if !self.context.names_in_binlog => {
+            Effect::Definition(table) if !self.context.names_in_binlog && self.follower.is_none() => {
                 stop(Cause::SchemaChanged, format!("a statement changed {table}, and the binlog does not name columns"))
             }
             Effect::Definition(table) => {
@@ -340,6 +350,11 @@ impl Encoder {
                 Ok(())
             }
         }
+    }
+
+    fn holds(&self, name: &str) -> bool {
+        let holds = |(database, table)| self.follower.as_ref().is_some_and(|follower| follower.holds(database, table));
+        name.split_once('.').is_some_and(holds)
     }
 
     fn placed(&self, stop: Stop) -> Stop {
@@ -368,6 +383,11 @@ impl Encoder {
     /// All that was read so far: at a transaction's end, the boundary there.
     pub fn read(&self) -> &Position {
         &self.read
+    }
+
+    /// Takes what became of definitions; `None` if nothing did.
+    pub fn take_followed(&mut self) -> Option<Followed> {
+        self.follower.as_mut()?.take()
     }
 
     /// Takes the rows that no record could take.

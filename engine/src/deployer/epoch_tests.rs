@@ -97,7 +97,7 @@ fn with_a_state() {
     assert_eq!((rise.number, rise.term_base, rise.to), (7, TERM_STEP, None));
     // Set by hand.
     let mut ordered = state();
-    ordered.order = Some(PositionOrder { to: Some(Start::Oldest), reason: "why".into(), at_ms: 0 });
+    ordered.order = Some(PositionOrder { to: Some(Start::Oldest), reason: "why".into(), at_ms: 0, definitions: None });
     ordered.topic_id = "another".into();
     ordered.partitions = 9;
     let Ok(Plan::Rise(rise)) = plan(&ordered, tail(3, 12), 11) else { panic!("no rise") };

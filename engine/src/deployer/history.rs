@@ -10,11 +10,15 @@ use crate::cause::{Cause, Stop};
 use crate::gtid::{Gtid, GtidSet, Tag, Uuid};
 use crate::ports::source::ServerIdentity;
 use crate::position::Position;
-use crate::state::{PipelineState, Witness};
+use crate::state::{PipelineState, RingEntry, Witness};
 
 /// An earlier checkpoint, or the newest one, as far as it can be looked for elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownPoint {
+    /// Its epoch.
+    pub epoch: u16,
+    /// Its offset in that epoch.
+    pub offset: u64,
     /// What was carried.
     pub set: GtidSet,
     /// The last carried transaction, and its original commit time, µs; `None` if it cannot be recognised by that.
@@ -37,19 +41,21 @@ pub enum Common {
 
 /// The kept points, oldest first, the checkpoint last.
 pub fn points(state: &PipelineState) -> Vec<KnownPoint> {
-    let point = |resume: &Position, witness: Option<&Witness>, low_water: &[i64]| {
+    let point = |(epoch, offset), resume: &Position, witness: Option<&Witness>, low_water: &[i64]| {
         let Position::Gtid(set) = resume else { return None };
         let known = witness.filter(|witness| witness.original_commit_us > 0);
         let last = known.and_then(|witness| Some((witness.gtid.parse().ok()?, witness.original_commit_us)));
         let certain = witness.is_some_and(|witness| witness.gtid.is_empty());
-        Some(KnownPoint { set: set.clone(), last, certain, low_water: low_water.to_vec() })
+        Some(KnownPoint { epoch, offset, set: set.clone(), last, certain, low_water: low_water.to_vec() })
     };
     let entries = state.ring.entries().iter();
-    let mut points: Vec<KnownPoint> =
-        entries.filter_map(|entry| point(&entry.resume, Some(&entry.witness), &entry.low_water)).collect();
+    let kept =
+        |entry: &RingEntry| point((entry.epoch, entry.offset), &entry.resume, Some(&entry.witness), &entry.low_water);
+    let mut points: Vec<KnownPoint> = entries.filter_map(kept).collect();
     let checkpoint = &state.checkpoint;
     if checkpoint.witness.is_some() {
-        points.extend(point(&checkpoint.resume, checkpoint.witness.as_ref(), &checkpoint.low_water));
+        let at = (state.epoch.number, checkpoint.offset);
+        points.extend(point(at, &checkpoint.resume, checkpoint.witness.as_ref(), &checkpoint.low_water));
     }
     points
 }

@@ -16,6 +16,8 @@ fn gtid(number: u64) -> Gtid {
 /// A point at each of these transactions, committed at their number times ten.
 fn points_at(numbers: &[u64]) -> Vec<KnownPoint> {
     let point = |&number: &u64| KnownPoint {
+        epoch: 1,
+        offset: number,
         set: set(&format!("1-{number}")),
         last: Some((gtid(number), number * 10)),
         certain: false,
@@ -69,7 +71,7 @@ fn what_is_purged_proves_nothing() {
 /// Before the first checkpoint there is the epoch's anchor: nothing, or what was purged by then.
 #[test]
 fn an_anchor_that_nothing_can_rewrite_is_a_common_point() {
-    let anchor = KnownPoint { set: set("1-2"), last: None, certain: true, low_water: vec![0] };
+    let anchor = KnownPoint { epoch: 1, offset: 0, set: set("1-2"), last: None, certain: true, low_water: vec![0] };
     let points = [vec![anchor.clone()], points_at(&[6])].concat();
     assert_eq!(judge(&points, "1-5", &[]), Ok(Common::Shared(Some(anchor.clone()))));
     assert_eq!(judge(&points, "1-9", &[6]), Ok(Common::Reused(anchor)));

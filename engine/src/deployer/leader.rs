@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::count::TransactionEnd;
 use super::course::{Course, Failure, Halt, SessionWatch};
 use super::encode::{DeadLetter, Highest};
+use super::schemas::Keeper;
 use super::store::{Store, StoreError};
 use super::stream::{Stream, StreamEnd};
 use super::tail::TailMark;
@@ -53,6 +54,8 @@ pub struct Leader {
     pub tail: TailMark,
     /// The highest position handed to the log by anybody under this epoch, if any.
     pub highest: Option<Highest>,
+    /// Definitions, where the binlog does not name columns.
+    pub schemas: Option<Keeper>,
     /// What is carried has moved since the last checkpoint.
     pub unsaved: bool,
     /// When the checkpoint was last written.
@@ -98,6 +101,10 @@ impl Leader {
             Some(producer) => producer,
             None => self.open_producer().await?,
         };
+        if let Some(keeper) = &mut self.schemas {
+            keeper.rewind(self.carried.offset);
+        }
+        self.show_held();
         let mut producer = producer;
         let connected = Box::pin(self.connect(producer.as_mut())).await;
         let (source, encoder) = match connected {
@@ -172,6 +179,9 @@ impl Leader {
             low_water: low_water.clone(),
         };
         self.state.prepared.clone_from(&self.carried.prepared);
+        if let (Some(keeper), Some(schemas)) = (&mut self.schemas, &mut self.state.schemas) {
+            keeper.settle(self.carried.offset, schemas);
+        }
         let entry = RingEntry {
             epoch: self.state.epoch.number,
             resume: self.carried.resume.clone(),

@@ -45,6 +45,8 @@ pub struct Meters {
     pub rows_too_large: Metric,
     /// Captured tables that were dropped.
     pub tables_dropped: Metric,
+    /// Captured tables whose rows are held.
+    pub tables_held: Metric,
     /// Repairs begun and not finished.
     pub pending_repairs: Metric,
     /// XA groups that are prepared and neither committed nor rolled back.
@@ -99,6 +101,7 @@ impl Meters {
                 "towpath_failovers_total",
                 "Epochs begun because another server, or another history of the same one, answered",
             ),
+            tables_held: gauge("towpath_tables_held", "Captured tables whose rows are held (`towpath schema show`)"),
             pending_repairs: gauge("towpath_pending_repairs", "Repairs begun and not finished"),
             xa_prepared: gauge("towpath_xa_prepared", "XA groups prepared, and neither committed nor rolled back"),
             xa_read_again: counter("towpath_xa_read_again_total", "XA groups read again at their COMMIT"),

@@ -58,6 +58,7 @@ impl Leader {
                 Err(error) => attempts.again(Failure::from(error), Some(&mut self.session)).await?,
             }
         };
+        self.roll_back(number, new.from.as_ref().map(|point| (point.epoch, point.offset))).await?;
         let ends: Vec<i64> = topic.watermarks.iter().map(|&(_, end)| end).collect();
         let now_ms = self.course.env.wall_ms();
         let (from, low_water) = match &new.from {

@@ -45,6 +45,8 @@ pub struct DeployerStatus {
     pub stalled_since_ms: Option<u64>,
     /// Repairs that were begun and are not finished.
     pub pending_repairs: usize,
+    /// Tables whose rows are held, each with its cause.
+    pub held: Vec<Stop>,
     /// Why it ended, if it did not end in an orderly way.
     pub stop: Option<Stop>,
 }
@@ -69,6 +71,7 @@ impl DeployerStatus {
     /// The causes for which it is not ready, for a person, the gravest first.
     pub fn causes(&self) -> Vec<String> {
         let mut causes: Vec<String> = self.stop.iter().map(Stop::to_string).collect();
+        causes.extend(self.held.iter().map(|held| format!("rows are held: {held}")));
         if let Some(waiting) = &self.waiting {
             causes.push(format!("waiting since {} ms: {}", waiting.since_ms, waiting.stop));
         }

@@ -103,6 +103,8 @@ pub struct Stream<'l> {
     peak: usize,
     queue_full: bool,
     next_checkpoint: Instant,
+    /// When it was last made sure that nobody else has written the state.
+    looked_at: Instant,
 }
 
 /// A commit is put off while more is at hand, up to this many intervals.
@@ -146,6 +148,7 @@ impl<'l> Stream<'l> {
             peak: 0,
             queue_full: false,
             next_checkpoint: now + course.config.checkpoint_interval,
+            looked_at: now,
             course,
         }
     }
@@ -175,6 +178,7 @@ impl<'l> Stream<'l> {
             self.pump().await?;
             self.start_commit();
             self.start_checkpoint();
+            self.leader.look(&mut self.looked_at).await?;
         }
         self.report();
         if let Some((halt, until)) = self.ending.clone()
@@ -199,7 +203,7 @@ impl<'l> Stream<'l> {
                     Ok(()) => {}
                     Err(stop) => self.end_with(Halt::Stop(stop)),
                 }
-                self.settle_dead().await?;
+                self.settle_kept().await?;
                 continue;
             }
             let Some((batch, next)) = &mut self.batch else { break };
@@ -220,10 +224,10 @@ impl<'l> Stream<'l> {
                 // What was committed before the event that stops the pipeline is still delivered.
                 Err(stop) => self.end_with(Halt::Stop(stop)),
             }
+            self.settle_kept().await?;
             if let Some(stray) = self.encoder.take_stray() {
                 self.read_stray(stray).await?;
             }
-            self.settle_dead().await?;
         }
         if let Some((batch, next)) = &self.batch
             && *next >= batch.ends.len()
@@ -233,7 +237,11 @@ impl<'l> Stream<'l> {
         Ok(())
     }
 
-    async fn settle_dead(&mut self) -> Result<(), StreamEnd> {
+    /// What was encoded leaves things to be kept before anything passes them: definitions, and dead rows.
+    async fn settle_kept(&mut self) -> Result<(), StreamEnd> {
+        if let Some(followed) = self.encoder.take_followed() {
+            self.leader.keep(followed).await?;
+        }
         let dead = self.encoder.take_dead();
         if !dead.is_empty() {
             self.leader.dead_letters(&dead).await?;

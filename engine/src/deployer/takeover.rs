@@ -11,19 +11,23 @@ use super::encode::Highest;
 use super::epoch::{self, Plan, Rise};
 use super::leader::{Carried, Leader, announce, describe, open};
 use super::rise::commit_times;
+use super::schema_history::Boundary;
+use super::schemas::{Keeper, read_definitions};
 use super::store::Store;
 use super::tail::{self, LogTail, TailMark};
 use super::verify::Servers;
 use super::xa::prepared_before;
-use super::{Fencing, Role, Start, election, history, meta, settings};
+use super::{Fencing, Role, Start, election, history, meta, schema_history, settings};
 use crate::cause::{Cause, Stop};
 use crate::format::ControlKind;
 use crate::ports::coordinator::{Candidate, Coordinator};
 use crate::ports::log::{LogProducer, TopicInfo};
 use crate::ports::source::{SchemaSnapshot, ServerIdentity};
 use crate::position::Position;
+use crate::schema::catalog::Catalog;
 use crate::state::{
-    Anchor, Checkpoint, EpochRecord, LeaderMark, PipelineState, Ring, RingEntry, SCHEME, SchemaBook, Witness,
+    Anchor, Checkpoint, EpochHistory, EpochRecord, LeaderMark, PipelineState, Ring, RingEntry, SCHEME, SchemaState,
+    Witness,
 };
 
 /// What is gathered on the way.
@@ -33,6 +37,8 @@ struct Takeover {
     store: Store,
     state: Option<PipelineState>,
     term: i64,
+    /// Definitions, once they are known.
+    schemas: Option<Keeper>,
 }
 
 /// Runs a step until it succeeds or there is no point in going on.
@@ -78,7 +84,7 @@ pub async fn lead(
         Err(stop) => return Halt::Stop(stop),
     };
     let term = election::term(state.as_ref().map_or(0, |state| state.term_base), &candidate);
-    let takeover = Takeover { course, session, store, state, term };
+    let takeover = Takeover { course, session, store, state, term, schemas: None };
     match takeover.run(candidate.czxid).await {
         Ok((leader, producer)) => leader.stream(producer).await,
         Err(halt) => halt,
@@ -111,6 +117,7 @@ impl Takeover {
                 if state.topic_id.is_empty() {
                     state.topic_id.clone_from(&topic.id);
                 }
+                self.schemas = repeat!(self, "schemas", Keeper::resume(&self.course, self.term, &mut state));
                 (state, self.term)
             }
             Plan::First(start) => (self.first(&start, &topic).await?, self.term),
@@ -168,9 +175,12 @@ impl Takeover {
         if let Some(stop) = settings::findings(&server, &config).into_iter().next() {
             return Err(Halt::Stop(stop));
         }
-        let accept = |database: &str, table: &str| config.tables.accepts(database, table);
-        let tables = repeat!(self, "tables", self.course.ports.source.table_schemas(&accept));
-        if let Some(stop) = settings::table_findings(&tables.tables, &config).into_iter().next() {
+        let named = server.row_metadata == "FULL";
+        let source = Arc::clone(&self.course.ports.source);
+        let tables = repeat!(self, "tables", read_definitions(source.as_ref(), &config, named));
+        let captured = tables.tables.iter().filter(|table| config.tables.accepts(&table.database, &table.table));
+        let captured: Vec<_> = captured.cloned().collect();
+        if let Some(stop) = settings::table_findings(&captured, &config).into_iter().next() {
             return Err(Halt::Stop(stop));
         }
         Ok((server, tables))
@@ -179,7 +189,8 @@ impl Takeover {
     async fn first(&mut self, start: &Start, topic: &TopicInfo) -> Result<PipelineState, Halt> {
         let (server, tables) = self.survey().await?;
         let ends: Vec<i64> = topic.watermarks.iter().map(|&(_, end)| end).collect();
-        let (epoch, schemas) = self.anchored(1, start, (&server, tables), format!("first start at {start}"))?;
+        let reason = format!("first start at {start}");
+        let (epoch, schemas) = self.anchored((1, reason), start, (&server, tables), None).await?;
         let config = &self.course.config;
         let mut state = PipelineState {
             pipeline: config.pipeline.clone(),
@@ -246,14 +257,29 @@ impl Takeover {
             Some(start) => start.clone(),
             None => restored_start(&state, &server)?,
         };
+        // Those of a kept point, else of a restored state's own checkpoint if the server has all of it.
+        let own = || {
+            let whole = match &state.checkpoint.resume {
+                Position::Gtid(set) => set.is_subset(&server.gtid_executed),
+                Position::File(_) | Position::MariaDb(_) => true,
+            };
+            let schemas = state.schemas.as_ref().filter(|_| rise.to.is_none() && whole)?;
+            let (epoch, offset) = (state.epoch.number, state.checkpoint.offset);
+            Some(EpochHistory { epoch, offset, history: schemas.history.clone() })
+        };
+        let definitions = state.order.as_ref().and_then(|order| order.definitions.clone()).or_else(own);
         let reason = rise.reason.clone();
-        let (epoch, schemas) = self.anchored(rise.number, &start, (&server, tables), reason)?;
+        let (epoch, schemas) = self.anchored((rise.number, reason), &start, (&server, tables), definitions).await?;
         let low_water =
             if repair.low_water.len() == ends.len() { repair.low_water.clone() } else { vec![0; ends.len()] };
         state.checkpoint = checkpoint_at(&epoch.anchor, ends, low_water);
         state.prepared = prepared_before(&state.prepared, &state.checkpoint.resume);
         state.epoch = epoch;
-        state.schemas = schemas;
+        state.schemas = schemas.map(|new| match state.schemas.take() {
+            // What is held stays held, and what was decided by hand holds wherever its transaction comes again.
+            Some(old) => SchemaState { quarantine: old.quarantine, orders: old.orders, ..new },
+            None => new,
+        });
         state.term_base = rise.term_base;
         state.topic = self.course.config.topic.clone();
         state.topic_id = topic.id.clone();
@@ -271,24 +297,33 @@ impl Takeover {
     }
 
     /// The epoch's record, and the table definitions to keep where the binlog does not name columns.
-    fn anchored(
-        &self,
-        number: u16,
+    async fn anchored(
+        &mut self,
+        (number, reason): (u16, String),
         start: &Start,
         (server, tables): (&ServerIdentity, SchemaSnapshot),
-        reason: String,
-    ) -> Result<(EpochRecord, Option<SchemaBook>), Stop> {
+        definitions: Option<EpochHistory>,
+    ) -> Result<(EpochRecord, Option<SchemaState>), Halt> {
         let named = server.row_metadata == "FULL";
         let (resume, file) = match start {
             // The definitions hold from here on, so the epoch begins here.
             Start::Now if !named => (tables.after.clone(), None),
             start => epoch::anchor(start, server)?,
         };
-        let schemas = (!named).then_some(SchemaBook {
-            valid_from: tables.after,
-            valid_from_file: tables.end,
-            tables: tables.tables,
-        });
+        let mut schemas = None;
+        if !named {
+            let (catalog, boundary) = match definitions {
+                Some(kept) => {
+                    repeat!(self, "schemas", schema_history::load(&self.course, &kept, kept.offset))
+                }
+                None => begin_catalog(&resume, &tables),
+            };
+            let about = (self.term, number);
+            let keeper =
+                repeat!(self, "schemas", Keeper::begin(&self.course, about, catalog.clone(), boundary.clone()));
+            schemas = Some(keeper.state());
+            self.schemas = Some(keeper);
+        }
         let epoch = EpochRecord {
             number,
             scheme: SCHEME,
@@ -329,6 +364,7 @@ impl Takeover {
             term: self.term,
             topic,
             carried,
+            schemas: self.schemas,
             tail: mark,
             highest,
             unsaved: false,
@@ -364,6 +400,17 @@ impl Leader {
         self.announced = number;
         Ok(())
     }
+}
+
+/// The definitions at an epoch's beginning: those that were read, or (before they hold) nothing but what statements
+/// will tell.
+fn begin_catalog(resume: &Position, read: &SchemaSnapshot) -> (Catalog, Option<Boundary>) {
+    if *resume == read.after {
+        return (Catalog::at(read.book(), read.fold_names), None);
+    }
+    let from_nothing = matches!(resume, Position::Gtid(set) if set.is_empty());
+    let boundary = (read.after.clone(), read.end.clone());
+    (Catalog::before(read.book(), read.fold_names, from_nothing), Some(boundary))
 }
 
 /// Where a restored state goes on: at its checkpoint, less what this server does not have.

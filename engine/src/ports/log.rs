@@ -95,6 +95,10 @@ pub trait EventLog: Send + Sync {
     /// Creates the topic if it is absent, with `partitions` partitions; succeeds if it exists, whatever its count.
     async fn ensure_topic(&self, name: &str, partitions: u32) -> Result<TopicInfo, LogError>;
 
+    /// [`EventLog::ensure_topic`] with one partition, for records that are needed for ever: where the topic is created,
+    /// it is told to keep all of them.
+    async fn ensure_history(&self, name: &str) -> Result<TopicInfo, LogError>;
+
     /// Opens a producer to `topic`. `Transactional` does InitProducerId under `transactional_id` and so fences older
     /// ones.
     async fn producer(

@@ -2,11 +2,13 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::gtid::GtidSet;
 use crate::position::{FilePosition, Position};
 use crate::schema::TableSchema;
+use crate::schema::catalog::{Book, TableDefinition};
 
 /// Which family of servers answers: their GTIDs and some events differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,6 +158,21 @@ pub struct SchemaSnapshot {
     pub end: FilePosition,
     /// The tables found.
     pub tables: Vec<TableSchema>,
+    /// The default collation of each of them, in their order.
+    pub collations: Vec<Option<u16>>,
+    /// The default collations of all databases.
+    pub databases: BTreeMap<String, u16>,
+    /// The server compares names in lower case (`lower_case_table_names=1`).
+    pub fold_names: bool,
+}
+
+impl SchemaSnapshot {
+    /// The definitions, with what later statements depend on.
+    pub fn book(&self) -> Book {
+        let tables = self.tables.iter().zip(&self.collations);
+        let tables = tables.map(|(schema, &collation)| TableDefinition { schema: schema.clone(), collation }).collect();
+        Book { databases: self.databases.clone(), tables }
+    }
 }
 
 /// What a source can refuse or fail with. `Display` is one sentence for a person.

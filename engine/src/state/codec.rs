@@ -44,8 +44,8 @@ pub fn encode(state: &mut PipelineState) -> Result<Vec<u8>, Stop> {
             return Err(Stop::new(
                 Cause::Config,
                 format!(
-                    "the state of pipeline {} takes {} bytes of at most {MAX_BYTES}; table definitions fill it: \
-                     set binlog_row_metadata=FULL on the source, so that they need not be kept",
+                    "the state of pipeline {} takes {} bytes of at most {MAX_BYTES}; tables whose rows are held fill \
+                     it: resolve them by `towpath schema`",
                     state.pipeline,
                     bytes.len()
                 ),
@@ -93,9 +93,9 @@ fn garbage(bytes: &[u8], why: &str) -> Stop {
 #[cfg(test)]
 mod tests {
     use super::super::document::*;
+    use super::super::{HistoryRef, Quarantine, SchemaState};
     use super::*;
     use crate::position::{FilePosition, Position};
-    use crate::schema::{Column, ColumnType, TableSchema};
     use std::time::Duration;
 
     fn witness() -> Witness {
@@ -205,19 +205,27 @@ mod tests {
         assert!(bytes.len() <= MAX_BYTES && large.ring.entries().len() < before);
         assert_eq!(decode(&bytes).unwrap(), large);
 
-        let column =
-            Column { name: "c".repeat(64), kind: ColumnType::Int, unsigned: false, nullable: true, collation: None };
-        let table = |n: usize| TableSchema {
+        // What grows without bound is elsewhere: only very many held tables could fill it.
+        let history = HistoryRef { topic_id: "h".into(), snapshot: "1-1-0".into(), from: 0, upto: 9, changes: 3 };
+        let held = Quarantine {
             database: "d".into(),
-            table: format!("t{n}"),
-            columns: vec![column.clone(); 100],
-            primary_key: vec![0],
+            table: "t".repeat(64),
+            cause: Cause::SchemaChanged,
+            detail: "x".repeat(300),
+            epoch: 1,
+            offset: 7,
+            transaction: witness().gtid,
+            since_ms: 1,
+            resume: large.checkpoint.clone(),
+            history: history.clone(),
+            prepared: vec![],
         };
-        let valid_from = large.checkpoint.resume.clone();
-        let valid_from_file = FilePosition::new("b.000001", 4);
-        large.schemas = Some(SchemaBook { valid_from, valid_from_file, tables: (0..100).map(table).collect() });
+        let quarantine = vec![held.clone(); 100];
+        large.schemas = Some(SchemaState { history, quarantine, orders: vec![], earlier: vec![] });
+        assert_eq!(decode(&encode(&mut large).unwrap()).unwrap(), large);
+        large.schemas.as_mut().unwrap().quarantine = vec![held; 1_000];
         let stop = encode(&mut large).unwrap_err();
-        assert!(stop.cause == Cause::Config && stop.detail.contains("binlog_row_metadata=FULL"), "{stop}");
+        assert!(stop.cause == Cause::Config && stop.detail.contains("towpath schema"), "{stop}");
     }
 
     #[test]

@@ -4,10 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Ring;
+use super::{EpochHistory, Ring, SchemaState};
 use crate::gtid::GtidSet;
 use crate::position::{FilePosition, Position};
-use crate::schema::TableSchema;
 
 /// The definition of "offset" that this code counts by (protocol §1, scheme 1). Another scheme is another epoch.
 pub const SCHEME: u8 = 1;
@@ -44,8 +43,8 @@ pub struct PipelineState {
     pub prepared: Vec<PreparedXa>,
     /// Runs of the fallback path, per sink.
     pub fallback: Vec<FallbackRun>,
-    /// Column names where the binlog does not carry them.
-    pub schemas: Option<SchemaBook>,
+    /// Tables' definitions where the binlog does not name columns.
+    pub schemas: Option<SchemaState>,
     /// A position set by hand that no leader has carried out yet.
     pub order: Option<PositionOrder>,
     /// What was done by hand, and epochs as they rose; oldest first, at most [`MAX_AUDIT`].
@@ -205,18 +204,6 @@ pub struct FallbackRun {
     pub witness: Option<Witness>,
 }
 
-/// Table definitions read from the server once, at the epoch's first start.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SchemaBook {
-    /// The definitions hold for events after this position only.
-    pub valid_from: Position,
-    /// The same place in the server's files.
-    pub valid_from_file: FilePosition,
-    /// The captured tables.
-    pub tables: Vec<TableSchema>,
-}
-
 /// A position set by hand: the next leader begins a new epoch there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -227,6 +214,9 @@ pub struct PositionOrder {
     pub reason: String,
     /// When, wall clock, ms.
     pub at_ms: u64,
+    /// The definitions that hold there, if they are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definitions: Option<EpochHistory>,
 }
 
 /// One entry of the audit trail.

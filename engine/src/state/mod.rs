@@ -6,13 +6,15 @@
 mod codec;
 mod document;
 mod ring;
+mod schemas;
 
 pub use codec::{FORMAT, MAX_BYTES, decode, encode};
 pub use document::{
     Anchor, AuditEntry, Checkpoint, EpochRecord, FallbackRun, LeaderMark, MAX_AUDIT, PendingRepair, PipelineState,
-    PositionOrder, PreparedXa, RingEntry, SCHEME, SchemaBook, Witness,
+    PositionOrder, PreparedXa, RingEntry, SCHEME, Witness,
 };
 pub use ring::Ring;
+pub use schemas::{EpochHistory, HistoryRef, Quarantine, SchemaOrder, SchemaState};
 
 /// The name of the node that holds the state.
 pub const NODE: &str = "state";

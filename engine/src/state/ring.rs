@@ -57,6 +57,11 @@ impl Ring {
         self.entries.retain(keep);
     }
 
+    /// Drops what lies above an offset of an epoch: the pipeline goes back there.
+    pub fn cut(&mut self, epoch: u16, offset: u64) {
+        self.entries.retain(|entry| entry.epoch != epoch || entry.offset <= offset);
+    }
+
     /// Drops every second entry but the oldest and the newest. Returns whether anything was dropped.
     pub fn thin(&mut self) -> bool {
         let before = self.entries.len();

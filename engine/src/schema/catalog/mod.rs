@@ -114,6 +114,11 @@ impl Catalog {
         self.awaiting.as_ref()
     }
 
+    /// Another book holds from a later point on, in place of the one that was awaited.
+    pub fn await_book(&mut self, book: Book) {
+        self.awaiting = Some(book);
+    }
+
     /// All that is known.
     pub fn tables(&self) -> impl Iterator<Item = (&str, &str, &Known)> {
         self.tables.iter().map(|((database, table), known)| (database.as_str(), table.as_str(), known))

@@ -32,6 +32,11 @@ impl EventLog for Kafka {
         })
     }
 
+    async fn ensure_history(&self, name: &str) -> Result<TopicInfo, LogError> {
+        // The model forgets no record by its age.
+        self.ensure_topic(name, 1).await
+    }
+
     async fn producer(
         &self,
         topic: &str,

@@ -204,8 +204,17 @@ impl BinlogSource for MySql {
             Position::File(inner.end())
         };
         let tables = inner.server.tables.values().filter(|t| accept(&t.schema.database, &t.schema.table));
-        let tables = tables.map(|table| table.schema.clone()).collect();
-        Ok(SchemaSnapshot { before: position.clone(), after: position, end: inner.end(), tables })
+        let tables: Vec<_> = tables.map(|table| table.schema.clone()).collect();
+        let databases = inner.server.tables.keys().map(|name| (name.database.clone(), DEFAULT_COLLATION)).collect();
+        Ok(SchemaSnapshot {
+            before: position.clone(),
+            after: position,
+            end: inner.end(),
+            collations: vec![Some(DEFAULT_COLLATION); tables.len()],
+            tables,
+            databases,
+            fold_names: false,
+        })
     }
 
     async fn read_rows(&self, wanted: RowsWanted<'_>) -> Result<RowsRead, SourceError> {
@@ -249,6 +258,9 @@ impl BinlogStream for TransactionStream {
         Ok(batch(&events, self.checksummed))
     }
 }
+
+/// `utf8mb4_0900_ai_ci`: nothing in the model has another default.
+const DEFAULT_COLLATION: u16 = 255;
 
 /// Whether an event begins a transaction.
 fn is_head(event: &[u8]) -> bool {

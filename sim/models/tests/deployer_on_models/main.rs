@@ -7,5 +7,6 @@ mod detection;
 mod failover;
 mod fencing;
 mod harness;
+mod schemas;
 mod state;
 mod xa;

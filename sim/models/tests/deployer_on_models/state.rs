@@ -28,7 +28,8 @@ async fn used(fencing: Fencing) -> World {
 
 fn order(world: &World, to: Option<Start>) {
     let mut state = world.state().unwrap();
-    state.order = Some(PositionOrder { to, reason: "set by hand".into(), at_ms: world.env.wall_ms() });
+    state.order =
+        Some(PositionOrder { to, reason: "set by hand".into(), at_ms: world.env.wall_ms(), definitions: None });
     world.zookeeper.set_node(STATE, &state::encode(&mut state).unwrap());
 }
 
@@ -82,7 +83,8 @@ async fn a_lost_state_stops_until_a_position_is_set_and_the_epoch_rises_above_al
         blank.checkpoint.tail_from.clear();
         blank.checkpoint.low_water.clear();
         blank.ring = Default::default();
-        blank.order = Some(PositionOrder { to: Some(Start::Oldest), reason: "lost".into(), at_ms: 1 });
+        blank.order =
+            Some(PositionOrder { to: Some(Start::Oldest), reason: "lost".into(), at_ms: 1, definitions: None });
         world.zookeeper.set_node(STATE, &state::encode(&mut blank).unwrap());
         let mut config = world.config(3, fencing);
         config.unrepaired = true;

@@ -290,7 +290,12 @@ async fn a_position_set_before_the_prepare_meets_the_group_again() {
     first.drain().await;
     for (to, kept) in [(before, 0), (world.mysql.executed().to_string().parse().unwrap(), 1)] {
         let mut state = world.state().unwrap();
-        state.order = Some(PositionOrder { to: Some(Start::Gtid(to)), reason: "set by hand".into(), at_ms: 1 });
+        state.order = Some(PositionOrder {
+            to: Some(Start::Gtid(to)),
+            reason: "set by hand".into(),
+            at_ms: 1,
+            definitions: None,
+        });
         world.put_state(&state);
         let mut config = prompt(&world, 2, Fencing::Transactions);
         config.unrepaired = true;
