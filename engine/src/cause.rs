@@ -85,7 +85,8 @@ causes! {
     /// A kind of event or value that is not decoded.
     Undecoded = "undecoded", 7, "change the source's setting that the message names";
     /// An event's bytes contradict themselves or their checksum.
-    Corrupt = "corrupt", 7, "check the source's disk and network; resume reads the event again";
+    Corrupt = "corrupt", 7, "check the source's disk and network: a pipeline reads the event again at its resume; \
+        of a file, take a sound copy from its server";
     /// The source reports lost events (INCIDENT).
     Incident = "incident", 7, "find what the source lost, repair, then `position set` past it";
     /// A captured table was changed by a statement, not by rows.

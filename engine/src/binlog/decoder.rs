@@ -376,6 +376,7 @@ fn without_rows<'a>(event_type: EventType, header: &EventHeader, body: &[u8]) ->
         | EventType::BEGIN_LOAD_QUERY
         | EventType::APPEND_BLOCK
         | EventType::DELETE_FILE
+        | EventType::UNKNOWN
         | EventType::IGNORABLE
         | EventType::TRANSACTION_CONTEXT
         | EventType::VIEW_CHANGE

@@ -166,6 +166,42 @@ fn unknown_events_stop_unless_flagged_ignorable() {
     assert!(matches!(decoder().decode(&raw(unknown, FLAG_IGNORABLE, &[1])), Ok(Event::Ignored(EventType(150)))));
 }
 
+/// What becomes of each of the 256 types, by what a body that says nothing gives.
+#[test]
+fn every_type_has_an_outcome_and_only_unnamed_ones_ask_for_the_flag() {
+    const WITHOUT_EFFECT: &[u8] = &[0, 3, 5, 9, 11, 13, 14, 17, 28, 36, 37, 161];
+    // Whose bodies are looked into: an empty one contradicts itself, but for texts and the end of a file.
+    const LOOKED_INTO: &[(u8, u8)] =
+        &[(2, 2), (4, 4), (15, 16), (18, 19), (22, 27), (29, 35), (38, 39), (42, 42), (162, 163)];
+    const TEXTS: &[u8] = &[3, 27, 41, 160];
+    const BEFORE_5_1: &[(u8, u8)] = &[(1, 1), (6, 8), (10, 10), (12, 12), (20, 22)];
+    const PACKED: &[(u8, u8)] = &[(40, 40), (164, 171)];
+    let within = |ranges: &[(u8, u8)], kind: u8| ranges.iter().any(|(first, last)| (*first..=*last).contains(&kind));
+    for kind in 0..=u8::MAX {
+        let outcome = |flags| match decoder().decode(&raw(EventType(kind), flags, &[])) {
+            Ok(Event::Ignored(_)) => "ignored".to_owned(),
+            Ok(_) => "decoded".to_owned(),
+            Err(stop) => stop.cause.name().to_owned(),
+        };
+        let expected = if TEXTS.contains(&kind) {
+            "decoded"
+        } else if WITHOUT_EFFECT.contains(&kind) {
+            "ignored"
+        } else if within(BEFORE_5_1, kind) || within(PACKED, kind) {
+            "undecoded"
+        } else if within(LOOKED_INTO, kind) {
+            "corrupt"
+        } else {
+            assert_eq!(outcome(FLAG_IGNORABLE), "ignored", "type {kind}, flagged");
+            assert!(EventType(kind).is_padding(), "type {kind}");
+            assert_eq!(outcome(0), "unknown-event", "type {kind}");
+            continue;
+        };
+        // A type that is known means what it means, flagged or not.
+        assert_eq!((outcome(0).as_str(), outcome(FLAG_IGNORABLE).as_str()), (expected, expected), "type {kind}");
+    }
+}
+
 #[test]
 fn an_incident_stops_with_the_servers_words() {
     let stop = decoder().decode(&raw(EventType::INCIDENT, 0, b"\x01\0\x0bLOST_EVENTS")).unwrap_err();

@@ -16,7 +16,7 @@ pub const MAGIC: [u8; 4] = *b"\xfebin";
 const MAGIC_ENCRYPTED: [u8; 4] = *b"\xfdbin";
 
 /// The largest event a server writes and reads (`MAX_MAX_ALLOWED_PACKET`, with room for headers).
-const MAX_EVENT: u32 = (1 << 30) + (1 << 20);
+pub(super) const MAX_EVENT: u32 = (1 << 30) + (1 << 20);
 /// Header flag of the format description of a file that its server has not closed.
 const IN_USE: u16 = 0x1;
 const CHECKSUM: usize = 4;

@@ -27,6 +27,7 @@ macro_rules! event_types {
 }
 
 event_types! {
+    UNKNOWN = 0, "Unknown";
     START_V3 = 1, "Start_v3";
     QUERY = 2, "Query";
     STOP = 3, "Stop";
@@ -81,6 +82,14 @@ event_types! {
     MARIADB_WRITE_ROWS_COMPRESSED = 169, "Write_rows_compressed";
     MARIADB_UPDATE_ROWS_COMPRESSED = 170, "Update_rows_compressed";
     MARIADB_DELETE_ROWS_COMPRESSED = 171, "Delete_rows_compressed";
+}
+
+impl EventType {
+    /// Says nothing to anyone who reads the binlog for its rows: what a server's vendor adds under a number of its own
+    /// (Amazon Aurora 100 and 101, flagged ignorable), and what servers fill files up with.
+    pub fn is_padding(self) -> bool {
+        matches!(self, Self::UNKNOWN | Self::IGNORABLE) || self.name().is_none()
+    }
 }
 
 impl std::fmt::Display for EventType {
@@ -165,6 +174,7 @@ pub fn counts(event_type: EventType, flags: u16) -> bool {
         | EventType::HEARTBEAT_V2
         | EventType::STOP
         | EventType::SLAVE
+        | EventType::UNKNOWN
         | EventType::IGNORABLE
         | EventType::ROWS_QUERY
         // The events within count, at their uncompressed size; the wrapper does not.
@@ -233,6 +243,8 @@ mod tests {
             EventType::MARIADB_ANNOTATE_ROWS,
             EventType::ROWS_QUERY,
             EventType::TRANSACTION_PAYLOAD,
+            EventType::UNKNOWN,
+            EventType::IGNORABLE,
         ] {
             assert!(!counts(left_out, 0), "{left_out}");
         }

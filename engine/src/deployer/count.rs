@@ -123,6 +123,14 @@ fn mariadb_with(list: &str, domain: u32, server: u32, sequence: u64) -> String {
     parts.join(",")
 }
 
+/// The place in a file that its last 32 bits tell, where none before `known` can be meant. Skipped transactions leave
+/// gaps, so it is the next such place.
+pub fn whole_place(known: u64, low: u32) -> u64 {
+    const WRAP: u64 = 1 << 32;
+    let place = (known & !(WRAP - 1)) | u64::from(low);
+    if place < known { place + WRAP } else { place }
+}
+
 /// What an event means for the flow of transactions.
 #[derive(Debug)]
 pub enum Step {
@@ -174,6 +182,11 @@ impl Counter {
         self.place(header, event)?;
         self.event_offset = self.offset;
         let begins = self.begins(header, event)?;
+        if self.open.is_none() && matches!(event, Event::Rows(_) | Event::FilteredRows { .. }) {
+            // Nothing is counted there: two such events would have the same offset.
+            let detail = format!("rows outside a transaction at {}: reading began within one", self.describe());
+            return Err(Stop::new(Cause::Corrupt, detail));
+        }
         if header.counts()
             && let Some(open) = &mut self.open
         {
@@ -242,17 +255,16 @@ impl Counter {
         {
             return Err(self.torn());
         }
-        if header.is_artificial() || header.log_pos == 0 || matches!(event, Event::Heartbeat { .. }) {
+        if let Event::Heartbeat { file, position } = event {
+            // A gap of skipped transactions may be longer than 32 bits tell: heartbeats in it say the whole place.
+            if self.open.is_none() && *self.file == **file && *position > u64::from(u32::MAX) {
+                self.position = self.position.max(*position);
+            }
             return Ok(());
         }
-        const WRAP: u64 = 1 << 32;
-        let low = u64::from(header.log_pos);
-        let mut end = (self.position & !(WRAP - 1)) | low;
-        // Skipped transactions leave gaps, so the next multiple above the last place is the right one.
-        if end < self.position {
-            end += WRAP;
+        if !header.is_artificial() && header.log_pos != 0 {
+            self.position = whole_place(self.position, header.log_pos);
         }
-        self.position = end;
         Ok(())
     }
 

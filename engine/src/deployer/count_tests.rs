@@ -119,6 +119,20 @@ fn places_beyond_4_gib_are_followed() {
 }
 
 #[test]
+fn heartbeats_tell_places_after_gaps_of_more_than_4_gib() {
+    let mut feed = Feed::new(0, 1000);
+    feed.transaction(1);
+    let far = (5u64 << 32) + 7;
+    let mut body = vec![1, b"b.000001".len() as u8];
+    body.extend(b"b.000001\x02\x09\xfe");
+    body.extend(far.to_le_bytes());
+    feed.event(EventType::HEARTBEAT_V2, &body).unwrap();
+    feed.position = far;
+    let end = feed.transaction(2);
+    assert_eq!((end.start, end.end), (far, feed.position));
+}
+
+#[test]
 fn a_transaction_cut_by_the_files_end_or_by_another_is_corrupt() {
     let mut feed = Feed::new(0, 4);
     feed.event(EventType::GTID, &gtid(1)).unwrap();

@@ -195,6 +195,7 @@ impl Encoder {
                 self.statement(query)?;
                 self.follow(&step, |follower, place, decoder| follower.statement(query, place, decoder));
             }
+            Event::Ignored(kind) if kind.is_padding() => self.meters.events_skipped.add(1),
             ref other => end_of_group = self.groups.end(other),
         }
         if let Step::End(mut end) = step {

@@ -19,6 +19,8 @@ pub struct Meters {
     pub record_bytes: Metric,
     /// Bytes of binlog read.
     pub binlog_bytes: Metric,
+    /// Events passed over that are of no known type or hold nothing.
+    pub events_skipped: Metric,
     /// Age of the checkpoint while something waits to be written to it, ms; else 0.
     pub checkpoint_age_ms: Metric,
     /// Checkpoints written.
@@ -77,6 +79,10 @@ impl Meters {
             records: counter("towpath_records_total", "Records produced to Kafka"),
             record_bytes: counter("towpath_record_bytes_total", "Bytes of record values produced to Kafka"),
             binlog_bytes: counter("towpath_received_binlog_bytes_total", "Bytes of binlog events received"),
+            events_skipped: counter(
+                "towpath_skipped_events_total",
+                "Binlog events passed over: of an unknown type flagged ignorable, or padding",
+            ),
             checkpoint_age_ms: gauge(
                 "towpath_checkpoint_age_ms",
                 "Milliseconds since the last checkpoint, while something waits to be written to it",

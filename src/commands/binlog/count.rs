@@ -26,7 +26,13 @@ impl<W: Write> Count<W> {
         Self { out, json, events: BTreeMap::new(), rows: BTreeMap::new() }
     }
 
-    fn rows(&mut self, mut event: RowsEvent<'_>) -> Result<u64, Halt> {
+    fn seen(&mut self, at: &At<'_>) {
+        let (events, bytes) = self.events.entry(at.header.event_type).or_default();
+        *events += 1;
+        *bytes += u64::from(at.header.size);
+    }
+
+    fn count(&mut self, mut event: RowsEvent<'_>) -> Result<u64, Halt> {
         let (mut before, mut after): (Vec<Field<'_>>, Vec<Field<'_>>) = (Vec::new(), Vec::new());
         let mut count = 0;
         while event.read_row(&mut before, &mut after)? {
@@ -103,14 +109,14 @@ fn lines(table: &Table) -> String {
 }
 
 impl<W: Write> Output for Count<W> {
-    fn event(&mut self, at: &At<'_>, event: Shown<'_>) -> Result<u64, Halt> {
-        let (events, bytes) = self.events.entry(at.header.event_type).or_default();
-        *events += 1;
-        *bytes += u64::from(at.header.size);
-        match event {
-            Shown::Rows(rows) => self.rows(rows),
-            Shown::Plain(_) | Shown::Packed | Shown::Undecoded(_) => Ok(0),
-        }
+    fn rows(&mut self, at: &At<'_>, rows: RowsEvent<'_>) -> Result<u64, Halt> {
+        self.seen(at);
+        self.count(rows)
+    }
+
+    fn other(&mut self, at: &At<'_>, _: Shown<'_>) -> Result<(), Halt> {
+        self.seen(at);
+        Ok(())
     }
 
     fn goes_on(&self) -> bool {

@@ -25,6 +25,10 @@ impl<W: Write> Events<W> {
         Self { out, json, begun: false }
     }
 
+    fn print(&mut self, at: &At<'_>, details: Value) -> Result<(), Halt> {
+        if self.json { self.object(at, details) } else { self.text(at, &details) }
+    }
+
     fn text(&mut self, at: &At<'_>, details: &Value) -> Result<(), Halt> {
         if !std::mem::replace(&mut self.begun, true) {
             writeln!(self.out, "{:>12}  {:<20}  {:>10}  {:>8}  type", "offset", "time", "server", "bytes")?;
@@ -97,19 +101,19 @@ fn rows(mut event: RowsEvent<'_>) -> Result<(Value, u64), Halt> {
 }
 
 impl<W: Write> Output for Events<W> {
-    fn event(&mut self, at: &At<'_>, event: Shown<'_>) -> Result<u64, Halt> {
-        let (details, count) = match event {
-            Shown::Plain(event) => (details(&event), 0),
-            Shown::Rows(event) => rows(event)?,
-            Shown::Packed => (json!({}), 0),
-            Shown::Undecoded(stop) => (json!({ "not_decoded": stop.detail, "cause": stop.cause.name() }), 0),
-        };
-        if self.json {
-            self.object(at, details)?;
-        } else {
-            self.text(at, &details)?;
-        }
+    fn rows(&mut self, at: &At<'_>, event: RowsEvent<'_>) -> Result<u64, Halt> {
+        let (details, count) = rows(event)?;
+        self.print(at, details)?;
         Ok(count)
+    }
+
+    fn other(&mut self, at: &At<'_>, event: Shown<'_>) -> Result<(), Halt> {
+        let details = match event {
+            Shown::Plain(event) => details(&event),
+            Shown::Packed => json!({}),
+            Shown::Undecoded(stop) => json!({ "not_decoded": stop.detail, "cause": stop.cause.name() }),
+        };
+        self.print(at, details)
     }
 
     fn goes_on(&self) -> bool {

@@ -8,7 +8,7 @@ use towpath_engine::format::{EventContext, FlatConfig, FlatWriter, RecordBuffer,
 use towpath_engine::routing::Router;
 use towpath_engine::schema::{ColumnType, TableSchema};
 
-use super::reading::{At, Output, Shown, Tally};
+use super::reading::{At, Output, Tally};
 use super::{Halt, line};
 
 /// Prints messages.
@@ -39,13 +39,24 @@ impl<W: Write> Flat<W> {
         let (writer, numbers) = (writer(false), writer(true));
         Self { out, epoch, writer, numbers, buffer: RecordBuffer::new(), id: 0 }
     }
+}
 
+/// Whether a column's members are not known, as where the binlog does not name them.
+pub(super) fn lacks_members(table: &TableSchema) -> bool {
+    table.columns.iter().any(|column| match &column.kind {
+        ColumnType::Enum { members } | ColumnType::Set { members } => members.is_empty(),
+        _ => false,
+    })
+}
+
+impl<W: Write> Output for Flat<W> {
     fn rows(&mut self, at: &At<'_>, rows: RowsEvent<'_>) -> Result<u64, Halt> {
         self.id += 1;
         let ms = u64::from(at.header.timestamp) * 1000;
         let context = EventContext {
             epoch: self.epoch,
-            offset: at.version,
+            // In the headers only, which are not printed.
+            offset: at.version.unwrap_or_default(),
             term: 0,
             gtid: at.gtid,
             server: "",
@@ -64,27 +75,6 @@ impl<W: Write> Flat<W> {
             line(&mut self.out, &[record.value])?;
         }
         Ok(count)
-    }
-}
-
-/// Whether a column's members are not known, as where the binlog does not name them.
-pub(super) fn lacks_members(table: &TableSchema) -> bool {
-    table.columns.iter().any(|column| match &column.kind {
-        ColumnType::Enum { members } | ColumnType::Set { members } => members.is_empty(),
-        _ => false,
-    })
-}
-
-impl<W: Write> Output for Flat<W> {
-    fn event(&mut self, at: &At<'_>, event: Shown<'_>) -> Result<u64, Halt> {
-        match event {
-            Shown::Rows(rows) => self.rows(at, rows),
-            Shown::Plain(_) | Shown::Packed | Shown::Undecoded(_) => Ok(0),
-        }
-    }
-
-    fn goes_on(&self) -> bool {
-        false
     }
 
     fn finish(&mut self, _: &Tally) -> Result<(), Halt> {

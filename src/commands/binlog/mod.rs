@@ -75,8 +75,8 @@ pub fn binlog(args: &BinlogArgs) -> Result<(), Failure> {
         Some(url) => server::read(url, args, &mut reading),
         None => files::read(&args.files, &mut reading),
     };
-    // What was decoded is shown also when reading failed.
-    let shown = reading.finish();
+    // What was decoded is shown also when reading failed, but not that it was nothing.
+    let shown = if read.is_err() && reading.tally().events == 0 { Ok(()) } else { reading.finish() };
     match (read, shown) {
         (Err(Halt::Failed(failure)), _) | (Ok(()), Err(Halt::Failed(failure))) => Err(failure),
         _ => Ok(()),

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use towpath_engine::binlog::unpack::{Unpacker, is_packed};
-use towpath_engine::binlog::{Decoder, Event, EventHeader, EventType, FLAG_ARTIFICIAL, RowsEvent};
+use towpath_engine::binlog::{Decoder, Event, EventHeader, EventType, FLAG_ARTIFICIAL, QueryKind, RowsEvent};
 use towpath_engine::cause::{Cause, Stop};
 use towpath_engine::deployer::count::{Counter, Step, TransactionId};
 use towpath_engine::ports::source::EventBatch;
@@ -26,28 +26,34 @@ pub(super) struct At<'a> {
     pub gtid: &'a str,
     /// The open transaction's first byte, or the place between transactions.
     pub start: &'a FilePosition,
-    /// The offset that versions carry: counted bytes up to the event.
-    pub version: u64,
+    /// The offset that versions carry: counted bytes up to the event. `None` within a prepared XA group: its rows are
+    /// counted at its COMMIT, which is another transaction.
+    pub version: Option<u64>,
 }
 
-/// What prints.
+/// What prints the events that passed the filters. Unless it says otherwise it prints rows only.
 pub(super) trait Output {
-    /// An event that passed the filters. Returns how many rows it had.
-    fn event(&mut self, at: &At<'_>, event: Shown<'_>) -> Result<u64, Halt>;
+    /// Rows. Returns how many there were.
+    fn rows(&mut self, at: &At<'_>, rows: RowsEvent<'_>) -> Result<u64, Halt>;
+
+    /// Any other event.
+    fn other(&mut self, _: &At<'_>, _: Shown<'_>) -> Result<(), Halt> {
+        Ok(())
+    }
 
     /// Whether an event that is not decoded is only shown. Outputs of rows stop there: rows would be missing.
-    fn goes_on(&self) -> bool;
+    fn goes_on(&self) -> bool {
+        false
+    }
 
     /// Reading has ended, or failed.
     fn finish(&mut self, tally: &Tally) -> Result<(), Halt>;
 }
 
-/// An event as an output gets it.
+/// An event without rows as an output gets it.
 pub(super) enum Shown<'a> {
-    /// Decoded; rows have a form of their own.
+    /// Decoded.
     Plain(Event<'a>),
-    /// Rows.
-    Rows(RowsEvent<'a>),
     /// Holds other events, which follow (of MariaDB's compressed events, nothing but their rows follow).
     Packed,
     /// Not decoded, and why.
@@ -78,6 +84,8 @@ pub(super) struct Reading<'o> {
     start: FilePosition,
     /// The open transaction passes the filters.
     chosen: bool,
+    /// The open transaction is an XA group.
+    xa: bool,
 }
 
 impl<'o> Reading<'o> {
@@ -91,6 +99,7 @@ impl<'o> Reading<'o> {
             output,
             tally: Tally::default(),
             gtid: String::new(),
+            xa: false,
             start: FilePosition::new("", 0),
         }
     }
@@ -124,9 +133,9 @@ impl<'o> Reading<'o> {
         if payload {
             self.tally.events += 1;
             if self.chosen && self.selection.time(&header) {
-                let version = self.counter.offset();
+                let version = Some(self.counter.offset());
                 let at = At { header, offset, nested: false, gtid: &self.gtid, start: &self.start, version };
-                self.output.event(&at, Shown::Packed)?;
+                self.output.other(&at, Shown::Packed)?;
             }
         }
         let mut unpacker = Unpacker::default();
@@ -155,7 +164,11 @@ impl<'o> Reading<'o> {
         };
         let step = self.counter.step(&header, raw, &event)?;
         self.tally.events += 1;
+        if let Event::Query(query) = &event {
+            self.xa |= query.kind() == QueryKind::Xa;
+        }
         if let Step::Begin = step {
+            self.xa = false;
             let id = self.counter.open_id();
             self.chosen = self.selection.transaction(id.as_ref());
             self.gtid = id.as_ref().map(TransactionId::text).unwrap_or_default();
@@ -170,17 +183,17 @@ impl<'o> Reading<'o> {
             self.tally.undecoded.get_or_insert_with(|| (0, stop.clone())).0 += 1;
         }
         if self.chosen && self.selection.time(&header) && Selection::table(&event) {
-            let version = self.counter.event_offset();
+            let version = (!self.xa).then(|| self.counter.event_offset());
             let header = lies_as.unwrap_or(header);
             let at = At { header, offset, nested, gtid: &self.gtid, start: &self.start, version };
-            let shown = match (event, &undecoded) {
-                (_, Some(stop)) => Shown::Undecoded(stop),
-                (Event::Rows(rows), None) => Shown::Rows(rows),
-                (event, None) => Shown::Plain(event),
-            };
-            self.tally.rows += self.output.event(&at, shown)?;
+            match (event, &undecoded) {
+                (_, Some(stop)) => self.output.other(&at, Shown::Undecoded(stop))?,
+                (Event::Rows(rows), None) => self.tally.rows += self.output.rows(&at, rows)?,
+                (event, None) => self.output.other(&at, Shown::Plain(event))?,
+            }
         }
         if let Step::End(_) = step {
+            self.xa = false;
             self.tally.transactions += 1;
             self.chosen = self.selection.transaction(None);
             self.gtid.clear();

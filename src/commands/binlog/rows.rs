@@ -9,7 +9,7 @@ use towpath_engine::schema::{Column, ColumnType};
 use towpath_engine::version::Version;
 
 use super::flat::lacks_members;
-use super::reading::{At, Output, Shown, Tally};
+use super::reading::{At, Output, Tally};
 use super::{Halt, line};
 
 /// Prints rows.
@@ -25,43 +25,6 @@ impl<W: Write> Rows<W> {
     /// Printing to `out`; versions are of this epoch.
     pub fn new(out: W, epoch: u16) -> Self {
         Self { out, epoch, text: Vec::new(), scratch: Vec::new() }
-    }
-
-    fn rows(&mut self, at: &At<'_>, mut event: RowsEvent<'_>) -> Result<u64, Halt> {
-        let table = event.table.clone();
-        let name = serde_json::to_vec(&format!("{}.{}", table.database, table.table)).unwrap_or_default();
-        let names: Vec<Vec<u8>> =
-            table.columns.iter().map(|c| serde_json::to_vec(&c.name).unwrap_or_default()).collect();
-        let operation: &[u8] = match event.kind {
-            RowsKind::Insert => b"insert",
-            RowsKind::Update => b"update",
-            RowsKind::Delete => b"delete",
-        };
-        let text = Text { canal_quirks: lacks_members(&table), ..Text::default() };
-        let place = format!(",\"gtid\":\"{}\",\"position\":\"{}\",\"version\":", at.gtid, at.start);
-        let (mut before, mut after) = (Vec::new(), Vec::new());
-        let mut count = 0;
-        while event.read_row(&mut before, &mut after)? {
-            self.text.clear();
-            self.text.extend_from_slice(b"{\"table\":");
-            self.text.extend_from_slice(&name);
-            self.text.extend_from_slice(b",\"op\":\"");
-            self.text.extend_from_slice(operation);
-            self.text.push(b'"');
-            for (key, image) in [(b",\"before\":".as_slice(), &before), (b",\"after\":", &after)] {
-                self.text.extend_from_slice(key);
-                self.image(text, &table.columns, &names, image)?;
-            }
-            self.text.extend_from_slice(place.as_bytes());
-            let version = Version::new(0, self.epoch, at.version + count).ok_or_else(|| {
-                Stop::new(Cause::EpochSpace, format!("epoch {} or offset {} is out of range", self.epoch, at.version))
-            })?;
-            self.text.extend_from_slice(version.to_string().as_bytes());
-            self.text.push(b'}');
-            line(&mut self.out, &[&self.text])?;
-            count += 1;
-        }
-        Ok(count)
     }
 
     /// An image as an object without the columns it does not hold; `null` if the operation has none.
@@ -138,15 +101,47 @@ fn unknown_text(column: &Column) -> bool {
 }
 
 impl<W: Write> Output for Rows<W> {
-    fn event(&mut self, at: &At<'_>, event: Shown<'_>) -> Result<u64, Halt> {
-        match event {
-            Shown::Rows(rows) => self.rows(at, rows),
-            Shown::Plain(_) | Shown::Packed | Shown::Undecoded(_) => Ok(0),
+    fn rows(&mut self, at: &At<'_>, mut event: RowsEvent<'_>) -> Result<u64, Halt> {
+        let table = event.table.clone();
+        let name = serde_json::to_vec(&format!("{}.{}", table.database, table.table)).unwrap_or_default();
+        let names: Vec<Vec<u8>> =
+            table.columns.iter().map(|c| serde_json::to_vec(&c.name).unwrap_or_default()).collect();
+        let operation: &[u8] = match event.kind {
+            RowsKind::Insert => b"insert",
+            RowsKind::Update => b"update",
+            RowsKind::Delete => b"delete",
+        };
+        let text = Text { canal_quirks: lacks_members(&table), ..Text::default() };
+        let place = format!(",\"gtid\":\"{}\",\"position\":\"{}\",\"version\":", at.gtid, at.start);
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        let mut count = 0;
+        while event.read_row(&mut before, &mut after)? {
+            self.text.clear();
+            self.text.extend_from_slice(b"{\"table\":");
+            self.text.extend_from_slice(&name);
+            self.text.extend_from_slice(b",\"op\":\"");
+            self.text.extend_from_slice(operation);
+            self.text.push(b'"');
+            for (key, image) in [(b",\"before\":".as_slice(), &before), (b",\"after\":", &after)] {
+                self.text.extend_from_slice(key);
+                self.image(text, &table.columns, &names, image)?;
+            }
+            self.text.extend_from_slice(place.as_bytes());
+            match at.version {
+                Some(offset) => {
+                    let version = Version::new(0, self.epoch, offset + count).ok_or_else(|| {
+                        let detail = format!("epoch {} or offset {offset} is out of range", self.epoch);
+                        Stop::new(Cause::EpochSpace, detail)
+                    })?;
+                    self.text.extend_from_slice(version.to_string().as_bytes());
+                }
+                None => self.text.extend_from_slice(b"null"),
+            }
+            self.text.push(b'}');
+            line(&mut self.out, &[&self.text])?;
+            count += 1;
         }
-    }
-
-    fn goes_on(&self) -> bool {
-        false
+        Ok(count)
     }
 
     fn finish(&mut self, _: &Tally) -> Result<(), Halt> {

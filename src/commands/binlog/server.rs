@@ -5,6 +5,7 @@ use std::time::Duration;
 use towpath_engine::binlog::{Decoder, Event, EventHeader, EventType};
 use towpath_engine::cause::{Cause, Stop};
 use towpath_engine::deployer::Start;
+use towpath_engine::deployer::count::whole_place;
 use towpath_engine::ports::source::{DumpRequest, Flavor, ServerIdentity, SourceError};
 use towpath_engine::position::{FilePosition, Position};
 
@@ -40,10 +41,8 @@ pub(super) fn read(url: &str, args: &BinlogArgs, reading: &mut Reading<'_>) -> R
         while args.stop_never || !end.reached {
             let batch = stream.next().await.map_err(failed)?;
             for raw in batch.events() {
-                let header = EventHeader::parse(raw)?;
-                let offset = u64::from(header.log_pos).saturating_sub(u64::from(header.size));
+                let offset = end.follow(&EventHeader::parse(raw)?, raw);
                 reading.event(raw, offset, batch.checksummed)?;
-                end.follow(&header, raw);
             }
         }
         Ok(())
@@ -81,19 +80,29 @@ impl End {
         Self { decoder: Decoder::new(|_, _| false), at: FilePosition::new("", 0), end, reached: false }
     }
 
-    fn follow(&mut self, header: &EventHeader, raw: &[u8]) {
+    /// Takes an event; gives its first byte's place, 0 for one that stands in no file.
+    fn follow(&mut self, header: &EventHeader, raw: &[u8]) -> u64 {
         let of_place = matches!(header.event_type, EventType::ROTATE | EventType::HEARTBEAT | EventType::HEARTBEAT_V2);
-        let position = match of_place.then(|| self.decoder.decode(raw)) {
-            Some(Ok(Event::Rotate { file, position } | Event::Heartbeat { file, position })) => {
-                file.clone_into(&mut self.at.file);
-                position
+        let mut start = 0;
+        if !header.is_artificial()
+            && header.log_pos != 0
+            && !matches!(header.event_type, EventType::HEARTBEAT | EventType::HEARTBEAT_V2)
+        {
+            self.at.position = whole_place(self.at.position, header.log_pos);
+            start = self.at.position.saturating_sub(u64::from(header.size));
+        }
+        match of_place.then(|| self.decoder.decode(raw)) {
+            Some(Ok(Event::Rotate { file, position })) => self.at = FilePosition::new(file, position),
+            // The older form has 32 bits: it tells nothing of places beyond.
+            Some(Ok(Event::Heartbeat { file, position })) if *file == *self.at.file => {
+                self.at.position = self.at.position.max(position);
             }
-            _ if header.is_artificial() => return,
-            _ => u64::from(header.log_pos),
-        };
-        self.at.position = position;
+            Some(Ok(Event::Heartbeat { file, position })) => self.at = FilePosition::new(file, position),
+            _ => {}
+        }
         let place = |at: &FilePosition| (at.file_number(), at.position);
         self.reached |= place(&self.at) >= place(&self.end);
+        start
     }
 }
 

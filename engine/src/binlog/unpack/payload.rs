@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use zstd::stream::raw::{Decoder as Zstd, Operation};
 
+use crate::binlog::file::MAX_EVENT;
 use crate::binlog::header::{EventHeader, EventType, HEADER_LEN};
 use crate::binlog::read::{Read, Reader};
 use crate::cause::{Cause, Stop};
@@ -134,7 +135,9 @@ impl Payload {
         let Some(event) = bytes.get_mut(start..).filter(|event| event.len() >= HEADER_LEN) else { return Ok(None) };
         let header = EventHeader::parse(event)?;
         let size = header.size as usize;
-        if size < HEADER_LEN || header.event_type == EventType::TRANSACTION_PAYLOAD {
+        // A damaged size must not gather what a small payload can unpack to without end.
+        let plausible = (HEADER_LEN..=MAX_EVENT as usize).contains(&size);
+        if !plausible || header.event_type == EventType::TRANSACTION_PAYLOAD {
             return Err(corrupt(format_args!("an event of {size} bytes of type {} within it", header.event_type)));
         }
         if size > event.len() {
