@@ -65,8 +65,17 @@ const PACKAGES: &[&str] = &[
 /// Integration tests by tier; a folder's test target carries the folder's name. One that does not exist yet in this
 /// checkout is an error of cargo, so the table cannot fall behind.
 const FAST: &[&str] = &["binlog", "cli", "docs", "conformance", "cost", "versions"];
-const SERVICES: &[&str] =
-    &["conformance", "connectors", "decode_real", "bad_input", "run_real", "lifecycle", "commands"];
+const SERVICES: &[&str] = &[
+    "conformance",
+    "connectors",
+    "decode_real",
+    "binlog_real",
+    "gtid_real",
+    "bad_input",
+    "run_real",
+    "lifecycle",
+    "commands",
+];
 const SIM: &[&str] = &["deployer_on_models", "adapter", "embedded", "protocol_models"];
 const SCENARIOS: &[&str] = &["ten_kills", "sabotage", "failover_real"];
 /// What the tests of a tier share, started once.

@@ -1,0 +1,207 @@
+//! `towpath binlog --format count` agrees with the servers' own tools on every file they write, under each setting:
+//! on MySQL with `mysqlbinlog`, events and rows; on MariaDB, whose tool is no part of the stack, events with SHOW BINLOG
+//! EVENTS and rows with what the statements affected.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Row};
+use serde_json::Value;
+use towpath_stack::{Mysql, Stack, paths};
+
+/// Events by type, and rows by table and operation.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Counts {
+    events: BTreeMap<String, u64>,
+    rows: BTreeMap<(String, String), u64>,
+}
+
+const MYSQL: &[&str] = &[
+    "SET GLOBAL binlog_row_metadata = 'FULL'",
+    "SET GLOBAL binlog_row_metadata = 'MINIMAL'",
+    "SET GLOBAL binlog_row_image = 'MINIMAL'",
+    "SET GLOBAL binlog_row_image = 'NOBLOB'",
+    "SET GLOBAL binlog_row_image = 'FULL'",
+    "SET GLOBAL binlog_transaction_compression = ON",
+    "SET GLOBAL binlog_transaction_compression = OFF",
+    "SET GLOBAL binlog_rows_query_log_events = ON",
+    "SET GLOBAL binlog_checksum = NONE",
+    "SET GLOBAL binlog_checksum = CRC32",
+];
+
+const MARIADB: &[&str] = &[
+    "SET GLOBAL binlog_row_metadata = 'FULL'",
+    "SET GLOBAL binlog_row_metadata = 'NO_LOG'",
+    "SET GLOBAL binlog_row_image = 'MINIMAL'",
+    "SET GLOBAL binlog_row_image = 'FULL'",
+    "SET GLOBAL log_bin_compress = ON",
+    "SET GLOBAL log_bin_compress_min_len = 10",
+    "SET GLOBAL log_bin_compress = OFF",
+    "SET GLOBAL binlog_checksum = NONE",
+    "SET GLOBAL binlog_checksum = CRC32",
+];
+
+/// Statements, each with the rows it changes in the binlog: table and operation.
+const STATEMENTS: &[(&str, Option<(&str, &str)>)] = &[
+    ("CREATE DATABASE IF NOT EXISTS counted", None),
+    ("CREATE TABLE IF NOT EXISTS counted.a (id INT PRIMARY KEY AUTO_INCREMENT, t TEXT, e ENUM('x','y'))", None),
+    ("CREATE TABLE IF NOT EXISTS counted.b (id INT PRIMARY KEY AUTO_INCREMENT, n BIGINT UNSIGNED)", None),
+    ("BEGIN", None),
+    ("INSERT INTO counted.a (t, e) VALUES (REPEAT('text ', 900), 'x'), (NULL, 'y'), ('', NULL)", Some(("a", "insert"))),
+    ("INSERT INTO counted.b (n) VALUES (1), (18446744073709551615)", Some(("b", "insert"))),
+    ("SAVEPOINT s", None),
+    ("UPDATE counted.a SET e = 'x', t = CONCAT(COALESCE(t, ''), '!')", Some(("a", "update"))),
+    ("COMMIT", None),
+    ("DELETE FROM counted.b WHERE id % 2 = 0", Some(("b", "delete"))),
+    (
+        "INSERT INTO counted.b (n) SELECT n + 1 FROM (SELECT * FROM counted.b) AS old WHERE n < 100",
+        Some(("b", "insert")),
+    ),
+];
+
+/// Runs the statements under each setting, a file each; returns the rows the server said it changed.
+async fn write(conn_url: &str, settings: &[&str]) -> Result<BTreeMap<(String, String), u64>> {
+    let mut changed = BTreeMap::new();
+    for setting in settings {
+        let mut admin = Conn::from_url(conn_url).await?;
+        admin.query_drop(*setting).await.with_context(|| (*setting).to_owned())?;
+        admin.query_drop("FLUSH BINARY LOGS").await?;
+        admin.disconnect().await?;
+        let mut conn = Conn::from_url(conn_url).await?;
+        for (statement, rows) in STATEMENTS {
+            conn.query_drop(*statement).await.with_context(|| (*statement).to_owned())?;
+            if let Some((table, operation)) = rows {
+                *changed.entry((format!("counted.{table}"), (*operation).to_owned())).or_default() +=
+                    conn.affected_rows();
+            }
+        }
+        conn.disconnect().await?;
+    }
+    Ok(changed)
+}
+
+fn ours(file: &Path) -> Result<Counts> {
+    let program = env!("CARGO_BIN_EXE_towpath");
+    let output = Command::new(program).args(["binlog", "--format", "count", "--json"]).arg(file).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let value: Value = serde_json::from_slice(&output.stdout)?;
+    let mut counts = Counts::default();
+    for (kind, count) in value["events"].as_object().context("events")? {
+        counts.events.insert(kind.clone(), count["events"].as_u64().context("a count")?);
+    }
+    for (table, operations) in value["rows"].as_object().context("rows")? {
+        for (operation, count) in operations.as_object().context("operations")? {
+            match count.as_u64().context("a count")? {
+                0 => {}
+                count => drop(counts.rows.insert((table.clone(), operation.clone()), count)),
+            }
+        }
+    }
+    Ok(counts)
+}
+
+/// What `mysqlbinlog -vv` prints, counted.
+fn mysqlbinlog(file: &Path) -> Result<Counts> {
+    let program = paths::cache_dir()?.join("bin/mysqlbinlog");
+    let output = Command::new(program).args(["-vv", "--base64-output=DECODE-ROWS"]).arg(file).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut counts = Counts::default();
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        if let Some((_, said)) = line.split_once(" end_log_pos ").filter(|_| line.starts_with('#')) {
+            // The position, the checksum where there is one, then the event's name.
+            let mut words =
+                said.split(|c: char| c.is_whitespace() || c == ':' || c == '=').filter(|word| !word.is_empty());
+            let name = words.by_ref().skip(1).find(|word| *word != "CRC32" && !word.starts_with("0x"));
+            let name = match name.context("an event's name")? {
+                "Start" => "Format_desc",
+                "Previous-GTIDs" => "Previous_gtids",
+                "GTID" => "Gtid",
+                "Transaction_Payload" => "Transaction_payload",
+                other => other,
+            };
+            *counts.events.entry(name.to_owned()).or_default() += 1;
+        }
+        for (words, operation) in [("INSERT INTO", "insert"), ("UPDATE", "update"), ("DELETE FROM", "delete")] {
+            if let Some(table) = line.strip_prefix(&format!("### {words} `")) {
+                let table = table.replace("`.`", ".").trim_end_matches('`').to_owned();
+                *counts.rows.entry((table, operation.to_owned())).or_default() += 1;
+            }
+        }
+    }
+    Ok(counts)
+}
+
+async fn files(conn: &mut Conn) -> Result<Vec<String>> {
+    let rows: Vec<Row> = conn.query("SHOW BINARY LOGS").await?;
+    rows.into_iter().map(|mut row| row.take(0).context("a file's name")).collect()
+}
+
+/// The server's own list of a file's events.
+async fn listed(conn: &mut Conn, file: &str) -> Result<BTreeMap<String, u64>> {
+    let rows: Vec<Row> = conn.query(format!("SHOW BINLOG EVENTS IN '{file}'")).await?;
+    let mut events = BTreeMap::new();
+    for mut row in rows {
+        let name: String = row.take("Event_type").context("an event's type")?;
+        *events.entry(name).or_default() += 1;
+    }
+    Ok(events)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mysqls_files_count_as_mysqlbinlog_prints_them() -> Result<()> {
+    let stack = Stack::builder().mysql().start().await?;
+    let server: Mysql<'_> = stack.mysql()?;
+    let changed = write(&server.root_url(), MYSQL).await?;
+    let mut conn = Conn::from_url(server.root_url()).await?;
+    let (mut compared, mut rows) = (0, BTreeMap::new());
+    let files = files(&mut conn).await?;
+    for name in &files {
+        let path = server.data_folder().join(name);
+        let (ours, theirs) = (ours(&path)?, mysqlbinlog(&path)?);
+        ensure!(ours == theirs, "{name}: towpath counts {ours:#?}, mysqlbinlog {theirs:#?}");
+        compared += ours.events.values().sum::<u64>();
+        for (place, count) in ours.rows {
+            *rows.entry(place).or_insert(0) += count;
+        }
+    }
+    ensure!(rows == changed, "rows in the files {rows:?}, changed by the statements {changed:?}");
+    println!("MySQL: {} files, {compared} events and {} rows agree", files.len(), rows.values().sum::<u64>());
+    conn.disconnect().await?;
+    stack.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadbs_files_count_as_the_server_lists_them() -> Result<()> {
+    let stack = Stack::builder().mariadb().start().await?;
+    let server: Mysql<'_> = stack.mariadb()?;
+    let changed = write(&server.root_url(), MARIADB).await?;
+    let mut conn = Conn::from_url(server.root_url()).await?;
+    let (mut compared, mut rows) = (0, BTreeMap::new());
+    let files = files(&mut conn).await?;
+    for name in &files {
+        let ours = ours(&server.data_folder().join(name))?;
+        let (theirs, count) = (listed(&mut conn, name).await?, ours.events.values().sum::<u64>());
+        // Names differ in places (the same number is `Gtid` here and there), so the numbers of each are compared.
+        let sorted = |events: &BTreeMap<String, u64>| {
+            let mut counts: Vec<u64> = events.values().copied().collect();
+            counts.sort_unstable();
+            counts
+        };
+        ensure!(
+            sorted(&ours.events) == sorted(&theirs),
+            "{name}: towpath counts {:#?}, the server {theirs:#?}",
+            ours.events
+        );
+        compared += count;
+        for (place, count) in ours.rows {
+            *rows.entry(place).or_insert(0) += count;
+        }
+    }
+    ensure!(rows == changed, "rows in the files {rows:?}, changed by the statements {changed:?}");
+    println!("MariaDB: {} files, {compared} events and {} rows agree", files.len(), rows.values().sum::<u64>());
+    conn.disconnect().await?;
+    stack.stop().await
+}
