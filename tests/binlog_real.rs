@@ -1,6 +1,6 @@
 //! `towpath binlog --format count` agrees with the servers' own tools on every file they write, under each setting:
-//! on MySQL with `mysqlbinlog`, events and rows; on MariaDB, whose tool is no part of the stack, events with SHOW BINLOG
-//! EVENTS and rows with what the statements affected.
+//! on MySQL with `mysqlbinlog`, events and rows; on MariaDB, whose tool is no part of the stack, events with SHOW
+//! BINLOG EVENTS and rows with what the statements affected.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Versions strictly rise, whatever the stream of events: an event that cannot be there is refused, never counted twice.
+//! Versions strictly rise, whatever the stream of events: an event that cannot be there is refused, not counted twice.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
