@@ -25,6 +25,10 @@ pub trait MySqlLab: Send + Sync {
     async fn table(&self) -> Result<String>;
     /// Inserts a row for each id by one statement in one transaction.
     async fn insert(&self, table: &str, ids: std::ops::Range<i64>, text: &str) -> Result<()>;
+    /// Inserts a row in an XA transaction of this global id, up to XA PREPARE.
+    async fn xa_prepare(&self, id: &str, table: &str, row: i64) -> Result<()>;
+    /// XA COMMIT of a prepared transaction; XA ROLLBACK if not `commit`.
+    async fn xa_finish(&self, id: &str, commit: bool) -> Result<()>;
     /// FLUSH BINARY LOGS.
     async fn rotate(&self) -> Result<()>;
     /// Purges all files but the one being written.

@@ -74,6 +74,20 @@ impl MySqlLab for MySqlModel {
         Ok(())
     }
 
+    async fn xa_prepare(&self, id: &str, table: &str, row: i64) -> Result<()> {
+        self.server.xa_prepare(id, &[RowOp::insert("lab", table, vec![Value::Int(row), Value::Text("xa".into())])])?;
+        Ok(())
+    }
+
+    async fn xa_finish(&self, id: &str, commit: bool) -> Result<()> {
+        if commit {
+            self.server.xa_commit(id)?
+        } else {
+            self.server.xa_rollback(id)?
+        };
+        Ok(())
+    }
+
     async fn rotate(&self) -> Result<()> {
         self.server.rotate();
         Ok(())

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use towpath_engine::binlog::{Decoder, Event, EventType};
 use towpath_engine::gtid::GtidSet;
 use towpath_engine::ports::source::{BinlogStream, DumpRequest, EventBatch, RowsWanted, SourceError};
 use towpath_engine::position::{FilePosition, Position};
@@ -38,6 +39,8 @@ crate::bodies! { MySql:
     "mysql-rows-of-no-table" => rows_of_no_table,
     "mysql-rows-by-unknown-column-refused" => rows_by_unknown_column,
     "mysql-a-lone-server-is-no-replica" => no_replica,
+    "mysql-xa-rows-lie-at-prepare" => xa_rows,
+    "mysql-xa-survives-restart" => xa_restart,
 }
 
 const ROTATE: u8 = 4;
@@ -315,6 +318,58 @@ async fn rotation(lab: &dyn MySqlLab) -> Result<()> {
     let rotate = kinds.iter().position(|kind| *kind == ROTATE).context("no ROTATE")?;
     ensure!(kinds[rotate..rotate + 4] == [ROTATE, ROTATE, FORMAT_DESCRIPTION, 35], "{:?}", &kinds[rotate..]);
     ensure!(transactions(&events).len() == 2, "{} transactions", transactions(&events).len());
+    Ok(())
+}
+
+/// Each transaction after its GTID, in words: statements as they are, other events by their type.
+fn in_words(events: &[Vec<u8>]) -> Result<Vec<Vec<String>>> {
+    let mut decoder = Decoder::new(|_, _| false);
+    let mut out: Vec<Vec<String>> = Vec::new();
+    for event in events {
+        match decoder.decode(event).map_err(|stop| anyhow::anyhow!(stop))? {
+            Event::Gtid(_) => out.push(Vec::new()),
+            Event::Query(query) => out.last_mut().into_iter().for_each(|words| words.push(query.sql.to_string())),
+            Event::FormatDescription(_) | Event::Rotate { .. } | Event::PreviousGtids(_) => {}
+            Event::Heartbeat { .. } | Event::Stop => {}
+            _ => {
+                let name = EventType(kind(event)).to_string();
+                out.last_mut().into_iter().for_each(|words| words.push(name.clone()));
+            }
+        }
+    }
+    Ok(out)
+}
+
+fn xa_group(xid: &str) -> Vec<String> {
+    let statement = |word: &str| format!("XA {word} {xid}");
+    [statement("START"), "Table_map".into(), "Write_rows".into(), statement("END"), "XA_prepare".into()].to_vec()
+}
+
+async fn xa_rows(lab: &dyn MySqlLab) -> Result<()> {
+    let table = lab.table().await?;
+    let from = end(lab).await?;
+    lab.xa_prepare("one", &table, 1).await?;
+    lab.xa_prepare("two", &table, 2).await?;
+    lab.insert(&table, 3..4, "between").await?;
+    lab.xa_finish("two", false).await?;
+    lab.xa_finish("one", true).await?;
+    let words = in_words(&read_from(lab, Position::File(from), &end(lab).await?).await?)?;
+    let (one, two) = ("X'6f6e65',X'',1", "X'74776f',X'',1");
+    ensure!(words.len() == 5, "{words:?}");
+    ensure!(words[..2] == [xa_group(one), xa_group(two)], "{words:?}");
+    ensure!(words[3..] == [[format!("XA ROLLBACK {two}")], [format!("XA COMMIT {one}")]], "{words:?}");
+    Ok(())
+}
+
+async fn xa_restart(lab: &dyn MySqlLab) -> Result<()> {
+    let table = lab.table().await?;
+    lab.xa_prepare("kept", &table, 1).await?;
+    lab.stop().await?;
+    lab.start().await?;
+    let from = end(lab).await?;
+    lab.xa_finish("kept", true).await?;
+    let words = in_words(&read_from(lab, Position::File(from), &end(lab).await?).await?)?;
+    ensure!(words == [["XA COMMIT X'6b657074',X'',1"]], "{words:?}");
     Ok(())
 }
 

@@ -91,6 +91,22 @@ impl MySqlLab for RealMySql {
         self.sql(&format!("INSERT INTO lab.{table} VALUES {}", rows.join(", "))).await
     }
 
+    async fn xa_prepare(&self, id: &str, table: &str, row: i64) -> Result<()> {
+        let mut connection = mysql_async::Conn::from_url(self.stack.mysql()?.root_url()).await?;
+        let insert = format!("INSERT INTO lab.{table} VALUES ({row}, 'xa')");
+        for statement in
+            [&format!("XA START '{id}'"), &insert, &format!("XA END '{id}'"), &format!("XA PREPARE '{id}'")]
+        {
+            connection.query_drop(statement).await.with_context(|| statement.clone())?;
+        }
+        connection.disconnect().await?;
+        Ok(())
+    }
+
+    async fn xa_finish(&self, id: &str, commit: bool) -> Result<()> {
+        self.sql(&format!("XA {} '{id}'", if commit { "COMMIT" } else { "ROLLBACK" })).await
+    }
+
     async fn rotate(&self) -> Result<()> {
         self.sql("FLUSH BINARY LOGS").await
     }
