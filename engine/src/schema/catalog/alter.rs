@@ -66,7 +66,12 @@ pub fn altered(
     }
     for step in &alter.steps {
         match step {
-            Step::Add { spec, if_not_exists, .. } if *if_not_exists && there(&spec.name) => continue,
+            // A clause before this one may have added it.
+            Step::Add { spec, if_not_exists: true, .. }
+                if there(&spec.name) || columns.iter().any(|column| same(&column.name, &spec.name)) =>
+            {
+                continue;
+            }
             Step::Change { old, if_exists, .. } if *if_exists && !there(old) => continue,
             Step::Add { spec, place, .. } => insert(&mut columns, made(spec)?, place)?,
             Step::Change { spec, place, .. } if *place != Place::Same => insert(&mut columns, made(spec)?, place)?,

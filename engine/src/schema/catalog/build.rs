@@ -67,10 +67,17 @@ pub fn column(
         DataType::VarChar(chars) => var_char(bytes(u64::from(*chars))),
         DataType::Text(length_bytes) => ColumnType::Blob { length_bytes: *length_bytes },
         DataType::TextOf(chars) => ColumnType::Blob { length_bytes: length_bytes(bytes(*chars)) },
-        DataType::Enum(members) => ColumnType::Enum { members: members.clone() },
-        DataType::Set(members) => ColumnType::Set { members: members.clone() },
+        DataType::Enum(members) => ColumnType::Enum { members: kept(members, collation) },
+        DataType::Set(members) => ColumnType::Set { members: kept(members, collation) },
     };
     Ok(made)
+}
+
+/// Members of an ENUM or SET as the server keeps them: without trailing spaces, but for those of bytes.
+fn kept(members: &[String], collation: u16) -> Vec<String> {
+    let spaces =
+        |member: &String| if collation == BINARY { member.clone() } else { member.trim_end_matches(' ').to_owned() };
+    members.iter().map(spaces).collect()
 }
 
 /// A column that CONVERT TO takes to another collation: it holds as many characters as before.

@@ -65,6 +65,15 @@ fn after(statements: &[&str]) -> String {
 }
 
 #[test]
+fn a_column_is_added_once_however_often_a_statement_says_so() {
+    let mut lab = Lab::new();
+    lab.dialect = Dialect::mariadb(101_100);
+    let add = ["c INT", "C TEXT", "a DATE"].map(|column| format!("ADD COLUMN IF NOT EXISTS {column}")).join(", ");
+    lab.run(&["CREATE TABLE t (a INT)", &format!("ALTER TABLE t {add}")]);
+    assert_eq!(lab.show("d", "t"), "a int, c int; ");
+}
+
+#[test]
 fn every_type_with_its_synonyms() {
     for (column, expected) in [
         ("c INT(11) UNSIGNED ZEROFILL", "c int unsigned"),
@@ -97,6 +106,7 @@ fn every_type_with_its_synonyms() {
         ("c LONG VARBINARY", "c mediumblob binary"),
         ("c TEXT CHARACTER SET binary", "c blob binary"),
         ("c ENUM('a','it''s','b  ') COLLATE latin1_bin", "c enum('a','it''s','b') latin1"),
+        ("c ENUM('a','b  ') CHARACTER SET binary", "c enum('a','b  ') binary"),
         ("c SET('x','y') CHARACTER SET gbk", "c set('x','y') gbk"),
         ("c JSON", "c json"),
         ("c POINT SRID 4326 NOT NULL", "c geometry!"),

@@ -291,7 +291,7 @@ fn members(at: &mut Cursor<'_>) -> Result<Vec<String>, Unread> {
         if member.contains(char::REPLACEMENT_CHARACTER) {
             return Err(Unread("a member is not text in the statement's charset".to_owned()));
         }
-        members.push(member.trim_end_matches(' ').to_owned());
+        members.push(member);
         if !inner.sign(',') && !inner.is_empty() {
             return Err(inner.unread("`,` between members"));
         }
