@@ -76,7 +76,7 @@ const SERVICES: &[&str] = &[
     "lifecycle",
     "commands",
 ];
-const SIM: &[&str] = &["deployer_on_models", "adapter", "embedded", "protocol_models"];
+const SIM: &[&str] = &["deployer_on_models", "adapter", "embedded", "protocol_models", "fuzz_events"];
 const SCENARIOS: &[&str] = &["ten_kills", "sabotage", "failover_real"];
 /// What the tests of a tier share, started once.
 const SERVICES_STACK: &[&str] = &["--mariadb", "--kafka-sasl", "--es", "hot"];
@@ -173,7 +173,7 @@ fn run_tier(tier: Tier) -> Result<(bool, Counts)> {
     match tier {
         Tier::Fast => fast(),
         Tier::Services => on_stack(SERVICES_STACK, SERVICES),
-        Tier::Sim => command::run_counting(&mut targets(command::cargo(), SIM)),
+        Tier::Sim => command::run_counting(targets(command::cargo(), SIM).env("TOWPATH_SEED", seed().to_string())),
         Tier::Scenarios => scenarios(),
         Tier::Load => load(),
     }
