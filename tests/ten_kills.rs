@@ -66,7 +66,8 @@ async fn every_document_equals_its_row_after_ten_kills() -> Result<()> {
     let mut writer = Writer::start(&mysql, NAME, workload, part).await?;
     for (kill, role) in targets(&mut rng).into_iter().enumerate() {
         // The writer may go on to the next part only when this kill is done, so every kill happens under load.
-        writer.open(part * (kill as u64 + 2));
+        let gate = part * (kill as u64 + 2);
+        writer.open(gate);
         let moment = part * (kill as u64) + rng.below(part);
         writer.reach(moment, PATIENCE).await?;
         let victim = match role {
@@ -76,7 +77,17 @@ async fn every_document_equals_its_row_after_ten_kills() -> Result<()> {
                 names[rng.below(names.len() as u64) as usize].clone()
             }
         };
-        let open = fleet.kill_with_open_work(&victim, PATIENCE).await?;
+        // A victim that just joined its group may have nothing to do until the writer has come to its gate.
+        let trickle = async {
+            for more in (gate..).step_by(100) {
+                writer.open(more);
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        let open = tokio::select! {
+            open = fleet.kill_with_open_work(&victim, PATIENCE) => open?,
+            () = trickle => 0,
+        };
         let written = writer.progress().transactions();
         println!(
             "kill {}: {victim} with {open} bytes open, {written} of {transactions} transactions written",
