@@ -1,7 +1,6 @@
 //! Takes bytes through all that reads a binlog: files, packed events, decoding, counting, values' texts, records.
 //!
 //! Panics where a reader must not go: more rows than bytes, more events than bytes. Must not judge what is refused.
-//! Also part of the targets under `fuzz/`.
 
 use bytes::Bytes;
 use towpath_engine::binlog::file::FileReader;

@@ -2,7 +2,7 @@
 //! the input.
 //!
 //! The seed comes from `TOWPATH_SEED` and is printed; a failure names the case, which `TOWPATH_CASE` repeats alone.
-//! `TOWPATH_CASES` sets how many there are. `fuzz/` has the same as targets of cargo-fuzz, for as long as one likes.
+//! `TOWPATH_CASES` sets how many there are.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
