@@ -12,6 +12,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use super::wait_for;
+use crate::process::MARKER;
 
 /// A running process. Dropping it kills it.
 #[derive(Debug)]
@@ -51,6 +52,8 @@ impl Towpath {
             .args(["run", "--role", role, "--config"])
             .arg(config)
             .args(more)
+            // The guard of the stack in whose folder the log lies ends this process too, should we be killed.
+            .env(MARKER, log)
             .stdin(Stdio::null())
             .stdout(out.try_clone()?)
             .stderr(out)
