@@ -101,6 +101,11 @@ impl Leader {
             began_ms: now_ms,
             in_order_from: new.in_order_from,
         };
+        // What rows of earlier repairs have shown may be lost with their history. This repair starts where they did, so
+        // it reads them all again; else what is lost stayed missing, and each look at the server raised another epoch.
+        for earlier in &mut self.state.pending {
+            (earlier.seen, earlier.seen_at_ms) = (None, 0);
+        }
         self.state.pending.push(repair);
         let at = describe(&self.state.checkpoint.resume, None);
         self.state.note(now_ms, format!("epoch {number} begins at {at}: {}", new.reason));

@@ -336,6 +336,41 @@ async fn a_crash_at_any_step_of_a_repair_loses_nothing() {
     }
 }
 
+/// A repair's rows show a transaction that nobody has carried, and the server loses it: one more epoch, not one after
+/// the other.
+#[tokio::test(start_paused = true)]
+async fn what_only_a_repair_has_shown_is_lost_and_repaired_once() {
+    for fencing in BOTH {
+        let (mut world, replica, running) = replicated(fencing).await;
+        world.update(1);
+        world.until_checkpointed().await;
+        running.kill().await;
+        world.fail_over_to(&replica);
+        world.update(1);
+        let mut config = world.config(2, fencing);
+        config.failover_after = Duration::from_millis(100);
+        config.checkpoint_interval = Duration::from_secs(3600);
+        let second = world.start(config);
+        let shown = |world: &World| world.state().unwrap().pending.iter().any(|repair| repair.seen.is_some());
+        world.until("a repair has shown more than is carried", shown).await;
+        second.kill().await;
+        replica.crash(1);
+        let third = world.start(world.config(3, fencing));
+        world.insert(60);
+        world.until_settled().await;
+        for id in 61..64 {
+            replica.kill_connections();
+            sleep(Duration::from_secs(120)).await;
+            world.insert(id);
+            world.until_settled().await;
+        }
+        let state = world.state().unwrap();
+        assert_eq!((state.epoch.number, state.pending), (3, vec![]));
+        world.judge(fencing);
+        third.drain().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_purged_on_the_other_server_stops() {
     let (mut world, replica, running) = replicated(Fencing::Transactions).await;
