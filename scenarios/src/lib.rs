@@ -6,5 +6,6 @@
 
 pub mod calendar;
 pub mod oracle;
+pub mod scenario;
 pub mod summary;
 pub mod workload;

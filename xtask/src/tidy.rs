@@ -61,6 +61,13 @@ const FORBIDDEN: &[(&str, &[&str], &[&str])] = &[
         &["dependencies"],
         &["towpath-connectors", "towpath-stack", "mysql_async", "rdkafka", "openssl", "reqwest"],
     ),
+    // The simulator starts no thread of its own, and what starts it keeps the real clock.
+    (
+        "sim/worker",
+        &["dependencies"],
+        &["towpath-connectors", "towpath-stack", "mysql_async", "rdkafka", "openssl", "reqwest", "zookeeper"],
+    ),
+    ("sim", &["dependencies"], &["towpath-", "mad-turmoil", "turmoil", "tokio"]),
     // The production binary contains no model and no fault.
     (
         ".",

@@ -7,7 +7,6 @@
 mod cluster;
 mod freshness;
 mod pipeline;
-mod rows;
 
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -15,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
+use towpath_models::orders;
 use towpath_scenarios::oracle::documents::{Document, SINKS, Verdict, compare};
 use towpath_scenarios::workload::{Change, DATABASE, Table, Transaction, Workload, WorkloadConfig};
 
@@ -98,7 +98,7 @@ async fn day(pipeline: &Pipeline, plan: &mut Workload, probes: &Probes, bar: &Pr
 /// Commits a transaction, and takes note of the orders that must be found from now on.
 fn commit(pipeline: &Pipeline, transaction: &Transaction, probes: Option<&Probes>) -> Result<()> {
     let at = Instant::now();
-    pipeline.mysql.commit(&rows::operations(transaction)).context("the workload and the tables contradict")?;
+    pipeline.mysql.commit(&orders::operations(transaction)).context("the workload and the tables contradict")?;
     let Some(probes) = probes else { return Ok(()) };
     for op in transaction.ops.iter().filter(|op| op.table == Table::Orders) {
         match &op.change {
@@ -150,7 +150,7 @@ async fn judge(pipeline: &Pipeline) -> Result<Verdict> {
         found.insert(sink.name, documents.collect::<Result<Vec<_>>>()?);
     }
     let rows = pipeline.mysql.rows(DATABASE, Table::Orders.name());
-    let rows = rows.iter().map(|row| rows::from_model(row)).collect::<Result<Vec<_>>>()?;
+    let rows = rows.iter().map(|row| orders::from_model(row)).collect::<Result<Vec<_>, _>>()?;
     Ok(compare(rows, &found))
 }
 

@@ -12,4 +12,5 @@ pub mod elasticsearch;
 pub mod faults;
 pub mod kafka;
 pub mod mysql;
+pub mod orders;
 pub mod zookeeper;

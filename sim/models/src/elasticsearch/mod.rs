@@ -78,6 +78,8 @@ pub struct Operation {
     pub version: u64,
     /// A delete.
     pub deleted: bool,
+    /// What was written.
+    pub source: Option<bytes::Bytes>,
 }
 
 /// A handle to one model cluster; clones share it.
@@ -122,6 +124,11 @@ impl Elasticsearch {
     /// Every accepted write and delete, in order.
     pub fn history(&self) -> Vec<Operation> {
         lock(&self.state).history.clone()
+    }
+
+    /// The accepted writes and deletes from the `from`th on.
+    pub fn history_since(&self, from: usize) -> Vec<Operation> {
+        lock(&self.state).history.get(from..).unwrap_or_default().to_vec()
     }
 
     /// A restart: acknowledged documents stay, deletes' versions are forgotten, everything is refreshed.
@@ -184,6 +191,11 @@ impl Elasticsearch {
     /// Makes the next `times` calls fail so.
     pub fn fail_next(&self, fault: ElasticsearchFault, times: u32) {
         self.change(|cluster| cluster.faults.plan(fault, times));
+    }
+
+    /// Forgets the planned faults that have not fired.
+    pub fn clear_faults(&self) {
+        self.change(|cluster| cluster.faults.clear());
     }
 
     /// How many planned faults have fired.

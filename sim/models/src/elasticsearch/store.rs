@@ -162,7 +162,8 @@ impl Cluster {
             }
         };
         index.dirty.insert(key);
-        self.history.push(Operation { index: name, id: op.id.clone(), version, deleted: op.source.is_none() });
+        let (id, source) = (op.id.clone(), op.source.clone());
+        self.history.push(Operation { index: name, id, version, deleted: source.is_none(), source });
         ItemResult { status, error_type: None, reason: None }
     }
 

@@ -145,6 +145,20 @@ impl Kafka {
         logs.iter().flat_map(|log| log.read(&cluster.hidden, log.start, i64::MAX, usize::MAX).0).collect()
     }
 
+    /// Committed records that have come since the places in `next` (partition → offset), which move on.
+    pub fn records_since(&self, topic: &str, next: &mut std::collections::BTreeMap<u32, i64>) -> Vec<ConsumedRecord> {
+        let cluster = lock(&self.state);
+        let logs = cluster.topics.get(topic).map(|topic| topic.partitions.as_slice()).unwrap_or_default();
+        let mut all = Vec::new();
+        for (partition, log) in (0u32..).zip(logs) {
+            let place = next.entry(partition).or_insert(log.start);
+            let (records, after) = log.read(&cluster.hidden, *place, i64::MAX, usize::MAX);
+            *place = after;
+            all.extend(records);
+        }
+        all
+    }
+
     /// What a group has committed: (partition, offset).
     pub fn committed(&self, topic: &str, group: &str) -> Vec<(u32, i64)> {
         let cluster = lock(&self.state);
@@ -186,6 +200,11 @@ impl Kafka {
     /// Makes the next `times` calls fail so.
     pub fn fail_next(&self, fault: KafkaFault, times: u32) {
         self.change(|cluster| cluster.faults.plan(fault, times));
+    }
+
+    /// Forgets the planned faults that have not fired.
+    pub fn clear_faults(&self) {
+        self.change(|cluster| cluster.faults.clear());
     }
 
     /// How many planned faults have fired.

@@ -353,6 +353,11 @@ impl MySql {
         self.change(|inner, _| inner.faults.plan(fault, times));
     }
 
+    /// Forgets the planned faults that have not fired.
+    pub fn clear_faults(&self) {
+        self.change(|inner, _| inner.faults.clear());
+    }
+
     /// How many planned faults have fired.
     pub fn faults_fired(&self) -> u64 {
         lock(&self.inner).faults.fired()

@@ -56,6 +56,8 @@ pub(crate) struct Ensemble {
     pub nodes: BTreeMap<String, Znode>,
     pub sessions: BTreeMap<u64, Session>,
     pub next_session: u64,
+    /// Whose sessions they are, where somebody said so.
+    pub clients: BTreeMap<u64, String>,
     pub up: bool,
     pub faults: Faults<ZooKeeperFault>,
     pub session_timeout: Duration,
@@ -70,6 +72,7 @@ impl Ensemble {
             nodes: BTreeMap::new(),
             sessions: BTreeMap::new(),
             next_session: 1,
+            clients: BTreeMap::new(),
             up: true,
             faults: Faults::default(),
             session_timeout,
@@ -221,6 +224,25 @@ impl Ensemble {
             }
             session.state.send_replace(state);
         }
+    }
+
+    /// A ping: what it answers, and from when silence counts.
+    pub fn heard(&mut self, id: u64) -> SessionState {
+        self.sweep();
+        let up = self.up;
+        let Some(session) = self.sessions.get_mut(&id) else { return SessionState::Expired };
+        if session.gone {
+            session.state.send_replace(SessionState::Expired);
+            return SessionState::Expired;
+        }
+        if !up {
+            return SessionState::Disconnected;
+        }
+        session.silent_since = Some(Instant::now());
+        session
+            .state
+            .send_if_modified(|state| std::mem::replace(state, SessionState::Connected) != SessionState::Connected);
+        SessionState::Connected
     }
 
     /// What a call of a session meets first.

@@ -12,7 +12,7 @@ mod session;
 use crate::faults::lock;
 use async_trait::async_trait;
 use ensemble::Ensemble;
-use session::ModelSession;
+pub use session::ModelSession;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -112,6 +112,23 @@ impl ZooKeeper {
         self.change(|ensemble| ensemble.reconnect(session));
     }
 
+    /// The session's client is heard of (a ping): silence counts from now, and so it ends when nothing more comes.
+    pub fn heard(&self, session: u64) -> SessionState {
+        self.change(|ensemble| ensemble.heard(session))
+    }
+
+    /// Says whose session it is, for [`ZooKeeper::sessions_of`].
+    pub fn name_session(&self, session: u64, client: &str) {
+        self.change(|ensemble| ensemble.clients.insert(session, client.to_owned()));
+    }
+
+    /// The sessions of a client that the ensemble holds.
+    pub fn sessions_of(&self, client: &str) -> Vec<u64> {
+        let ensemble = lock(&self.state);
+        let held = |id: &u64| ensemble.sessions.get(id).is_some_and(|session| !session.gone);
+        ensemble.clients.iter().filter(|(id, name)| *name == client && held(id)).map(|(id, _)| *id).collect()
+    }
+
     /// The ensemble gives a session up at once. The client hears of it at its next call; if `told`, now.
     pub fn expire(&self, session: u64, told: bool) {
         self.change(|ensemble| {
@@ -163,6 +180,19 @@ impl ZooKeeper {
         self.change(|ensemble| ensemble.faults.plan(fault, times));
     }
 
+    /// Forgets the planned faults that have not fired.
+    pub fn clear_faults(&self) {
+        self.change(|ensemble| ensemble.faults.clear());
+    }
+
+    /// The client (see [`ZooKeeper::name_session`]) whose candidate comes first in the election of a folder.
+    pub fn first_candidate(&self, folder: &str) -> Option<String> {
+        let ensemble = lock(&self.state);
+        let children = ensemble.children(&format!("{folder}/{ELECTION}"));
+        let first = children.into_iter().min_by_key(|(name, _)| session::sequence(name))?;
+        first.1.owner.and_then(|owner| ensemble.clients.get(&owner).cloned())
+    }
+
     /// How many planned faults have fired.
     pub fn faults_fired(&self) -> u64 {
         lock(&self.state).faults.fired()
@@ -177,9 +207,12 @@ pub struct ZooKeeperFactory {
     pipeline: String,
 }
 
-#[async_trait]
-impl CoordinatorFactory for ZooKeeperFactory {
-    async fn connect(&self) -> Result<Box<dyn Coordinator>, CoordinatorError> {
+impl ZooKeeperFactory {
+    /// Opens a session.
+    ///
+    /// # Errors
+    /// As [`CoordinatorFactory::connect`].
+    pub async fn open(&self) -> Result<ModelSession, CoordinatorError> {
         let folder = format!("{}/{}", self.root, self.pipeline);
         let session = self.zookeeper.change(|ensemble| {
             if !ensemble.up {
@@ -195,6 +228,13 @@ impl CoordinatorFactory for ZooKeeperFactory {
             ensemble.create_all(&format!("{folder}/{ELECTION}"));
             Ok(ensemble.open())
         })?;
-        Ok(Box::new(ModelSession::new(self.zookeeper.clone(), folder, session)))
+        Ok(ModelSession::new(self.zookeeper.clone(), folder, session))
+    }
+}
+
+#[async_trait]
+impl CoordinatorFactory for ZooKeeperFactory {
+    async fn connect(&self) -> Result<Box<dyn Coordinator>, CoordinatorError> {
+        Ok(Box::new(self.open().await?))
     }
 }

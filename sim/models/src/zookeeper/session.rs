@@ -15,7 +15,7 @@ const MAX_BYTES: usize = 0xf_ffff - 8192;
 
 /// One session.
 #[derive(Debug)]
-pub(crate) struct ModelSession {
+pub struct ModelSession {
     zookeeper: ZooKeeper,
     folder: String,
     id: u64,
@@ -23,7 +23,12 @@ pub(crate) struct ModelSession {
 }
 
 impl ModelSession {
-    pub fn new(zookeeper: ZooKeeper, folder: String, id: u64) -> Self {
+    /// The session's number.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(crate) fn new(zookeeper: ZooKeeper, folder: String, id: u64) -> Self {
         let state = lock(&zookeeper.state).sessions.get(&id).map(|session| session.state.subscribe());
         // The session was opened a moment ago, so there is one; a closed channel would read as connected for ever.
         let state = state.unwrap_or_else(|| watch::channel(SessionState::Expired).1);
@@ -70,7 +75,7 @@ impl ModelSession {
 }
 
 /// The number behind a sequential name's last dash.
-fn sequence(name: &str) -> Option<u64> {
+pub(crate) fn sequence(name: &str) -> Option<u64> {
     name.rsplit('-').next().and_then(|digits| digits.parse().ok())
 }
 

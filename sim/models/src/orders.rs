@@ -2,8 +2,7 @@
 //!
 //! Must not lose a difference: what the model holds is compared with the documents.
 
-use anyhow::{Result, bail};
-use towpath_models::mysql::{RowOp as ModelOp, Value as Model};
+use crate::mysql::{RowOp as ModelOp, SqlError, Value as Model};
 use towpath_scenarios::calendar::{civil, days};
 use towpath_scenarios::workload::{Change, DATABASE, Row, RowOp, Transaction, Value, key_of};
 
@@ -59,17 +58,17 @@ fn decimal(cents: i64) -> String {
 ///
 /// # Errors
 /// A value of a type that the workload's tables do not have.
-pub fn from_model(row: &[Model]) -> Result<Row> {
+pub fn from_model(row: &[Model]) -> Result<Row, SqlError> {
     row.iter().map(back).collect()
 }
 
-fn back(value: &Model) -> Result<Value> {
+fn back(value: &Model) -> Result<Value, SqlError> {
     Ok(match value {
         Model::Null => Value::Null,
         Model::Int(number) => Value::Int(*number),
         Model::Decimal(text) => {
             let digits: String = text.chars().filter(|&c| c != '.').collect();
-            Value::Cents(digits.parse()?)
+            Value::Cents(digits.parse().map_err(|_| SqlError(format!("{text} is no amount")))?)
         }
         Model::Text(text) => Value::Text(text.clone()),
         Model::Json(json) => Value::Json(json.clone()),
@@ -83,7 +82,7 @@ fn back(value: &Model) -> Result<Value> {
         Model::Timestamp { seconds, micros } => {
             Value::Timestamp(i64::from(*seconds) * 1_000 + i64::from(*micros / 1_000))
         }
-        other => bail!("the order tables have no value like {other:?}"),
+        other => return Err(SqlError(format!("the order tables have no value like {other:?}"))),
     })
 }
 

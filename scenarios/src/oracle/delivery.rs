@@ -1,0 +1,85 @@
+//! Every committed change is in the log (protocol §9, oracle 2; guards Rule 1, "nothing is lost").
+//!
+//! At least once, row by row, or it is a dead letter. Counted are rows of the captured tables; judged at rest.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{LogChange, Violation};
+
+const NAME: &str = "delivery";
+
+/// The oracle's memory.
+#[derive(Debug, Default)]
+pub struct Delivery {
+    committed: BTreeMap<String, usize>,
+    found: BTreeMap<String, BTreeSet<(u16, u64)>>,
+    dead: BTreeMap<String, usize>,
+}
+
+impl Delivery {
+    /// A transaction was committed with so many rows.
+    pub fn committed(&mut self, gtid: &str, rows: usize) {
+        self.committed.insert(gtid.to_owned(), rows);
+    }
+
+    /// A change is in the log.
+    pub fn change(&mut self, change: &LogChange) {
+        if let Some(gtid) = &change.gtid {
+            self.found.entry(gtid.clone()).or_default().insert(change.version());
+        }
+    }
+
+    /// A row is a dead letter. The same row may come again after a rewind.
+    pub fn dead_letter(&mut self, gtid: &str, rows: usize) {
+        self.dead.insert(gtid.to_owned(), rows);
+    }
+
+    /// How many rows of a transaction are not in the log.
+    pub fn missing(&self, gtid: &str) -> usize {
+        let wanted = self.committed.get(gtid).copied().unwrap_or(0);
+        let found = self.found.get(gtid).map_or(0, BTreeSet::len);
+        wanted.saturating_sub(found + self.dead.get(gtid).copied().unwrap_or(0))
+    }
+
+    /// Rows found in the log.
+    pub fn rows(&self) -> usize {
+        self.found.values().map(BTreeSet::len).sum()
+    }
+
+    /// At rest.
+    ///
+    /// # Errors
+    /// A transaction is not there, or not whole.
+    pub fn at_rest(&self) -> Result<(), Violation> {
+        match self.committed.keys().find(|gtid| self.missing(gtid) > 0) {
+            None => Ok(()),
+            Some(gtid) => {
+                let text =
+                    format!("{} of {} rows of {gtid} are not in the log", self.missing(gtid), self.committed[gtid]);
+                Err(Violation::new(NAME, text))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::change;
+    use super::*;
+
+    #[test]
+    fn a_missing_row_is_found_and_a_repeat_does_not_stand_for_it() {
+        let mut delivery = Delivery::default();
+        delivery.committed("uuid:10", 2);
+        let row = change("1", 10, "a");
+        delivery.change(&row);
+        delivery.change(&row);
+        assert!(delivery.at_rest().is_err());
+        delivery.change(&LogChange { offset: 11, ..row });
+        assert!(delivery.at_rest().is_ok());
+        delivery.committed("uuid:99", 1);
+        assert!(delivery.at_rest().is_err());
+        delivery.dead_letter("uuid:99", 1);
+        assert!(delivery.at_rest().is_ok());
+    }
+}

@@ -1,0 +1,88 @@
+//! Order in the log (protocol §9, oracle 3; guards Rule 2, "the newest state wins").
+//!
+//! A record below its key's highest version equals, but for term and time, a record already there: a repeat, not news.
+//! Under transactions no record of a lower term follows one of a higher. Under versions, records of a lower term than
+//! one before are left out first, as the adapters leave them out. Judged per partition: a row whose key changed is in
+//! two.
+
+use std::collections::BTreeMap;
+
+use super::{LogChange, Violation};
+
+const NAME: &str = "order";
+
+/// The oracle's memory.
+#[derive(Debug)]
+pub struct Order {
+    transactions: bool,
+    terms: BTreeMap<u32, u64>,
+    highest: BTreeMap<(u32, String, String), (u16, u64)>,
+    seen: BTreeMap<(u32, u16, u64), String>,
+}
+
+impl Order {
+    /// `transactions`: how the log is fenced.
+    pub fn new(transactions: bool) -> Self {
+        Self { transactions, terms: BTreeMap::new(), highest: BTreeMap::new(), seen: BTreeMap::new() }
+    }
+
+    /// A fence or other control record: it raises its partition's term.
+    pub fn control(&mut self, partition: u32, term: u64) {
+        let highest = self.terms.entry(partition).or_default();
+        *highest = term.max(*highest);
+    }
+
+    /// The next record of its partition; whether adapters look at it.
+    ///
+    /// # Errors
+    /// It breaks the rule.
+    pub fn change(&mut self, change: &LogChange) -> Result<bool, Violation> {
+        let term = self.terms.entry(change.partition).or_default();
+        if change.term < *term {
+            if self.transactions {
+                let text = format!("a record of term {} follows one of term {term}: {change:?}", change.term);
+                return Err(Violation::new(NAME, text));
+            }
+            return Ok(false);
+        }
+        *term = change.term;
+        let key = (change.partition, change.table.clone(), change.key.clone());
+        let highest = self.highest.entry(key).or_insert(change.version());
+        let at = (change.partition, change.epoch, change.offset);
+        if change.version() < *highest && self.seen.get(&at) != Some(&change.content) {
+            let text = format!("news below the key's highest version {highest:?}: {change:?}");
+            return Err(Violation::new(NAME, text));
+        }
+        *highest = change.version().max(*highest);
+        self.seen.insert(at, change.content.clone());
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::change;
+    use super::*;
+
+    #[test]
+    fn a_repeat_is_allowed_and_late_news_is_not() {
+        let mut order = Order::new(true);
+        for offset in [10, 20, 10, 20] {
+            order.change(&change("1", offset, &offset.to_string())).unwrap();
+        }
+        assert!(order.change(&change("1", 15, "15")).is_err());
+        assert!(order.change(&change("2", 15, "15")).is_ok(), "another row");
+        assert!(order.change(&change("1", 10, "other")).is_err(), "a repeat is equal");
+    }
+
+    #[test]
+    fn a_lower_term_is_a_violation_or_left_out() {
+        let late = change("1", 5, "x");
+        let mut strict = Order::new(true);
+        strict.control(0, 2);
+        assert!(strict.change(&late).is_err());
+        let mut lenient = Order::new(false);
+        lenient.control(0, 2);
+        assert_eq!(lenient.change(&late), Ok(false));
+    }
+}

@@ -1,0 +1,167 @@
+//! A scenario: what stands, what is done to it, what fails and when, and what is expected. One TOML file each.
+//!
+//! A scenario does not know whether it runs simulated or on real processes. Nothing here runs anything.
+
+mod duration;
+mod fault;
+mod parse;
+pub mod swarm;
+
+pub use duration::Span;
+pub use fault::{Fault, FaultKind, Moment, Needs};
+pub use parse::{ScenarioError, check, parse};
+
+use serde::{Deserialize, Serialize};
+
+use crate::oracle::documents::SINKS;
+
+/// How deletes are kept in the sinks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Deletes {
+    /// A tombstone document.
+    #[default]
+    Soft,
+    /// A versioned delete.
+    Hard,
+}
+
+/// How deposed leaders are fenced.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fencing {
+    /// Kafka transactions.
+    #[default]
+    Transactions,
+    /// Fence records and terms.
+    Versions,
+}
+
+/// What stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Topology {
+    /// Deployer processes: `deployer-1`, `deployer-2`, …
+    pub deployers: u32,
+    /// Adapter processes, each with all sinks: `adapter-1`, …
+    pub adapters: u32,
+    /// Partitions of the topic.
+    pub partitions: u32,
+    /// How deposed leaders are fenced.
+    pub fencing: Fencing,
+    /// How the sinks delete.
+    pub deletes: Deletes,
+    /// The largest record, bytes; a larger row is a dead letter.
+    pub max_record_bytes: u32,
+}
+
+impl Default for Topology {
+    fn default() -> Self {
+        Self {
+            deployers: 2,
+            adapters: 2,
+            partitions: 3,
+            fencing: Fencing::Transactions,
+            deletes: Deletes::Soft,
+            max_record_bytes: 900_000,
+        }
+    }
+}
+
+impl Topology {
+    /// The names of all hosts, services first.
+    pub fn hosts(&self) -> Vec<String> {
+        let services = ["mysql", "kafka", "zookeeper", "elasticsearch"].map(str::to_owned);
+        let deployers = (1..=self.deployers).map(|n| format!("deployer-{n}"));
+        let adapters = (1..=self.adapters).map(|n| format!("adapter-{n}"));
+        services.into_iter().chain(deployers).chain(adapters).collect()
+    }
+}
+
+/// What is done to the source: the order workload.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Work {
+    /// Transactions a second, while it lasts.
+    pub rate: u32,
+    /// The most transactions in all; the length of the run may end it sooner.
+    pub transactions: u32,
+    /// Orders that come in all.
+    pub orders: u32,
+    /// Row changes of one huge transaction, halfway; 0 = none.
+    pub huge_rows: u32,
+    /// Bytes of one remark that no record can hold, halfway; 0 = none.
+    pub poison_bytes: u32,
+    /// From here on, for [`Work::peak_for`], the rate is multiplied by [`Work::peak_times`].
+    pub peak_at: Span,
+    /// How long the peak lasts.
+    pub peak_for: Span,
+    /// How high the peak is.
+    pub peak_times: u32,
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Self {
+            rate: 20,
+            transactions: 100_000,
+            orders: 100_000,
+            huge_rows: 0,
+            poison_bytes: 0,
+            peak_at: Span::ZERO,
+            peak_for: Span::ZERO,
+            peak_times: 1,
+        }
+    }
+}
+
+/// What is expected beyond the oracles, each checked when the run ends.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Expect {
+    /// At rest at most this long after the last fault ended.
+    pub caught_up_within: Option<Span>,
+    /// At least so many changes of the lead after the first.
+    pub takeovers_at_least: Option<u32>,
+    /// Without a leader at most this long at a time.
+    pub leaderless_at_most: Option<Span>,
+    /// Exactly so many rows among the dead letters of the deployers.
+    pub dead_letters: Option<u32>,
+    /// At least so many row changes arrive in the log.
+    pub changes_at_least: Option<u32>,
+}
+
+/// A scenario.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// The file's name without suffix.
+    #[serde(default)]
+    pub name: String,
+    /// What a user learns from it: one sentence.
+    pub learn: String,
+    /// How long the safety phase lasts.
+    #[serde(default = "minute")]
+    pub length: Span,
+    /// What stands.
+    #[serde(default)]
+    pub topology: Topology,
+    /// What is done.
+    #[serde(default)]
+    pub workload: Work,
+    /// What fails.
+    #[serde(default, rename = "fault")]
+    pub faults: Vec<Fault>,
+    /// What is expected.
+    #[serde(default)]
+    pub expect: Expect,
+}
+
+fn minute() -> Span {
+    Span::from_millis(60_000)
+}
+
+/// The names of the sinks of every scenario.
+pub fn sinks() -> impl Iterator<Item = &'static str> {
+    SINKS.iter().map(|sink| sink.name)
+}

@@ -1,0 +1,98 @@
+//! Scenarios drawn from a seed: which faults exist, how often, where, for how long; sizes and topology too.
+//!
+//! One generator per concern, so that a draw added to one leaves the others as they were. Every drawn scenario passes
+//! the same checks as one that a person wrote.
+
+use towpath_engine::env::Rng;
+
+use super::{Deletes, Expect, Fault, FaultKind, Fencing, Moment, Needs, Scenario, Span, Topology, Work};
+
+/// Every run's safety phase.
+const LENGTH_MS: u64 = 60_000;
+/// Faults begin after this: something must stand before it can fall.
+const FIRST_MS: u64 = 3_000;
+
+/// The scenario of a seed.
+pub fn draw(seed: u64) -> Scenario {
+    let mut sizes = Rng::new(seed ^ 0x0073_697a_6573);
+    let topology = Topology {
+        deployers: 2 + sizes.below(2) as u32,
+        adapters: 1 + sizes.below(2) as u32,
+        partitions: 1 + sizes.below(4) as u32,
+        fencing: if sizes.below(3) == 0 { Fencing::Versions } else { Fencing::Transactions },
+        deletes: Deletes::Soft,
+        ..Topology::default()
+    };
+    let workload = Work {
+        rate: [5, 20, 40][sizes.below(3) as usize],
+        orders: 50 + sizes.below(400) as u32,
+        huge_rows: if sizes.below(5) == 0 { 200 + sizes.below(2_000) as u32 } else { 0 },
+        ..Work::default()
+    };
+    let mut rng = Rng::new(seed ^ 0x6661_756c_7473);
+    let kinds = kinds(&mut rng);
+    let count = 1 + rng.below(8);
+    let faults = (0..count).map(|_| fault(&mut rng, &kinds, &topology)).collect();
+    Scenario {
+        name: format!("swarm-{seed}"),
+        learn: "drawn from a seed".to_owned(),
+        length: Span::from_millis(LENGTH_MS),
+        topology,
+        workload,
+        faults,
+        expect: Expect::default(),
+    }
+}
+
+/// A few kinds a run, so that some runs know only crashes and others only lost answers.
+fn kinds(rng: &mut Rng) -> Vec<FaultKind> {
+    let wanted = 1 + rng.below(6);
+    (0..wanted).map(|_| FaultKind::ALL[rng.below(FaultKind::ALL.len() as u64) as usize]).collect()
+}
+
+fn fault(rng: &mut Rng, kinds: &[FaultKind], topology: &Topology) -> Fault {
+    let kind = kinds[rng.below(kinds.len() as u64) as usize];
+    let needs = kind.needs();
+    let engine = topology.hosts().split_off(4);
+    let of_process = matches!(needs, Needs::Host | Needs::Pair | Needs::HostOnly);
+    let by_call = rng.below(3) == 0;
+    let moment = || Moment { call: String::new(), nth: 1, after: false };
+    let mut when = by_call.then(moment);
+    if let Some(moment) = &mut when {
+        Moment::CALLS[rng.below(Moment::CALLS.len() as u64) as usize].clone_into(&mut moment.call);
+        moment.nth = 1 + rng.below(if rng.below(2) == 0 { 4 } else { 80 }) as u32;
+        moment.after = rng.below(2) == 0;
+    }
+    let host = match rng.below(3) {
+        _ if !of_process => None,
+        _ if by_call => None,
+        0 => Some("leader".to_owned()),
+        _ => Some(engine[rng.below(engine.len() as u64) as usize].clone()),
+    };
+    let services = ["mysql", "kafka", "zookeeper", "elasticsearch"];
+    Fault {
+        kind,
+        at: (!by_call).then(|| Span::from_millis(FIRST_MS + rng.below(LENGTH_MS - FIRST_MS - 1))),
+        when,
+        lasts: matches!(needs, Needs::Span | Needs::Host | Needs::Pair)
+            .then(|| Span::from_millis(200 + rng.below([2_000, 10_000, 25_000][rng.below(3) as usize]))),
+        times: (needs == Needs::Times).then(|| 1 + rng.below(5) as u32),
+        host,
+        peer: (needs == Needs::Pair).then(|| services[rng.below(4) as usize].to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::check;
+    use super::*;
+
+    #[test]
+    fn every_seed_gives_a_scenario_that_can_happen_and_always_the_same() {
+        for seed in 0..2_000 {
+            let scenario = draw(seed);
+            check(&scenario).unwrap();
+            assert_eq!(scenario, draw(seed));
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! One worker process: started with a plan and a seed, its outcome read from its last line.
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// What an oracle found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Violation {
+    /// Which.
+    pub oracle: String,
+    /// What it saw.
+    pub text: String,
+}
+
+/// What a run came to, as the worker says it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// What was found.
+    pub violation: Option<Violation>,
+    /// Simulated milliseconds.
+    pub simulated_ms: u64,
+    /// Transactions committed at the source.
+    pub transactions: u64,
+    /// Row changes in the log.
+    pub rows: u64,
+    /// Changes of the lead.
+    pub takeovers: u64,
+    /// From the last fault to rest, milliseconds.
+    pub caught_up_ms: u64,
+    /// How often each fault began.
+    pub faults: BTreeMap<String, u64>,
+    /// Calls by name.
+    pub calls: BTreeMap<String, u64>,
+    /// What processes said at a violation.
+    pub said: Vec<String>,
+}
+
+/// Runs a plan (a scenario as JSON) under a seed.
+///
+/// # Errors
+/// The worker could not be started, or said something that is no outcome.
+pub fn run(worker: &Path, plan: &str, seed: u64) -> Result<Outcome> {
+    let output = start(worker, plan, seed, "off")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    match text.lines().last().filter(|_| output.status.success()) {
+        Some(line) => serde_json::from_str(line).context("the worker's last line is no outcome"),
+        None => Ok(broken(seed, &output)),
+    }
+}
+
+/// A run that broke off: a panic in the engine, a model or the simulator is a failure of the run.
+fn broken(seed: u64, output: &Output) -> Outcome {
+    let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    let violation = Some(Violation { oracle: "panic".to_owned(), text });
+    let (faults, calls, said) = Default::default();
+    Outcome {
+        seed,
+        violation,
+        simulated_ms: 0,
+        transactions: 0,
+        rows: 0,
+        takeovers: 0,
+        caught_up_ms: 0,
+        faults,
+        calls,
+        said,
+    }
+}
+
+/// Runs a plan and gives everything the worker printed.
+///
+/// # Errors
+/// The worker could not be started.
+pub fn start(worker: &Path, plan: &str, seed: u64, level: &str) -> Result<Output> {
+    let mut command = Command::new(worker);
+    command.args(["run", plan, &seed.to_string(), level]).stdin(Stdio::null());
+    command.output().context("cannot start the worker")
+}
+
+/// Asks the worker for one line.
+///
+/// # Errors
+/// It refuses; its words are the error.
+pub fn ask(worker: &Path, args: &[&str]) -> Result<String> {
+    let output = Command::new(worker).args(args).stdin(Stdio::null()).output().context("cannot start the worker")?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        bail!("{}", text.trim_start_matches("Error: "));
+    }
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}

@@ -1,0 +1,159 @@
+//! Carries faults out: on the network and the processes through the simulation, within the services on their clock.
+//!
+//! Must not decide when: see `run`.
+
+use anyhow::{Result, bail};
+use std::time::Duration;
+use towpath_models::elasticsearch::ElasticsearchFault as Es;
+use towpath_models::kafka::KafkaFault as Log;
+use towpath_models::mysql::MySqlFault as Source;
+use towpath_models::zookeeper::ZooKeeperFault as Zk;
+use towpath_scenarios::scenario::{Fault, FaultKind as Kind, sinks};
+use turmoil::Sim;
+
+use crate::world::{NAME, World};
+
+/// A fault that goes on.
+#[derive(Debug, Clone)]
+pub struct Active {
+    /// Its index in the scenario.
+    pub index: usize,
+    /// What it is.
+    pub kind: Kind,
+    /// Where, resolved.
+    pub host: String,
+    /// The other end.
+    pub peer: String,
+    /// When it ends, from the start of the run.
+    pub until: Duration,
+}
+
+/// Begins a fault. `host` is who it meets, where that matters. What lasts is returned.
+///
+/// # Errors
+/// The fault names no host and none is known.
+pub fn begin(
+    world: &World,
+    sim: &mut Sim<'_>,
+    (index, fault): (usize, &Fault),
+    host: Option<String>,
+    now: Duration,
+) -> Result<Option<Active>> {
+    let host = if fault.kind.of_hosts() || fault.kind == Kind::SessionExpired {
+        match host {
+            Some(host) => host,
+            None => bail!("there is no host for it now"),
+        }
+    } else {
+        String::new()
+    };
+    let met = host.clone();
+    let peer = fault.peer.clone().unwrap_or_default();
+    let times = fault.times.unwrap_or(1);
+    let (mysql, kafka) = (world.mysql.clone(), world.kafka.clone());
+    let (zookeeper, elasticsearch) = (world.zookeeper.clone(), world.elasticsearch.clone());
+    let log = |what: Log| {
+        let kafka = world.kafka.clone();
+        world.at_services(move || kafka.fail_next(what, times));
+    };
+    match fault.kind {
+        Kind::Crash => {
+            if !sim.is_host_running(host.as_str()) {
+                bail!("{host} is down already");
+            }
+            sim.crash(host.as_str());
+        }
+        Kind::Pause => match world.processes.get(&host) {
+            Some(running) => running.gate.pause(true),
+            None => bail!("{host} does not run"),
+        },
+        Kind::Partition => sim.partition(host.as_str(), peer.as_str()),
+        Kind::PartitionOneWay => sim.partition_oneway(host.as_str(), peer.as_str()),
+        Kind::Delay => sim.hold(host.as_str(), peer.as_str()),
+        Kind::KafkaDown => world.at_services(move || kafka.stop()),
+        Kind::KafkaHoldRecords => world.at_services(move || kafka.hold_records(true)),
+        Kind::KafkaUnavailable => log(Log::Unavailable),
+        Kind::KafkaInitUnknown => log(Log::InitUnknown),
+        Kind::KafkaDeliveryFails => log(Log::DeliveryFails),
+        Kind::KafkaDeliveryUnknown => log(Log::DeliveryUnknown),
+        Kind::KafkaCommitApplied => log(Log::CommitUnknownApplied),
+        Kind::KafkaCommitLost => log(Log::CommitUnknownLost),
+        Kind::GroupCommitRefused => log(Log::GroupCommitRefused),
+        Kind::ExpireMembers => {
+            world.at_services(move || sinks().for_each(|sink| kafka.expire_members(&group(sink))));
+        }
+        Kind::ZooKeeperDown => world.at_services(move || zookeeper.stop()),
+        Kind::SessionExpired => world.at_services(move || {
+            zookeeper.sessions_of(&host).into_iter().for_each(|session| zookeeper.expire(session, false));
+        }),
+        Kind::ZooKeeperLostBefore => world.at_services(move || zookeeper.fail_next(Zk::LostBefore, times)),
+        Kind::ZooKeeperLostAfter => world.at_services(move || zookeeper.fail_next(Zk::LostAfter, times)),
+        Kind::ZooKeeperReadLost => world.at_services(move || zookeeper.fail_next(Zk::ReadLost, times)),
+        Kind::ElasticsearchDown => world.at_services(move || elasticsearch.stop()),
+        Kind::ElasticsearchRestart => world.at_services(move || elasticsearch.restart()),
+        Kind::ElasticsearchBusy => world.at_services(move || elasticsearch.fail_next(Es::TooManyRequests, times)),
+        Kind::ElasticsearchItemsBusy => world.at_services(move || elasticsearch.fail_next(Es::ItemsTooMany, times)),
+        Kind::ElasticsearchApplied => world.at_services(move || elasticsearch.fail_next(Es::TimeoutApplied, times)),
+        Kind::ElasticsearchHold => world.at_services(move || elasticsearch.hold_bulks(true)),
+        Kind::ElasticsearchFlood => world.at_services(move || elasticsearch.fail_next(Es::FloodStage, times)),
+        Kind::MySqlDown => world.at_services(move || mysql.stop()),
+        Kind::MySqlRestart => world.at_services(move || mysql.restart()),
+        Kind::MySqlSilent => world.at_services(move || mysql.set_silent(true)),
+        Kind::MySqlStreamBreaks => world.at_services(move || mysql.fail_next(Source::StreamBreaks, times)),
+        Kind::MySqlChecksum => world.at_services(move || mysql.fail_next(Source::Checksum, times)),
+        Kind::MySqlRotate => world.at_services(move || mysql.rotate()),
+    }
+    Ok(fault.lasts.map(|lasts| Active { index, kind: fault.kind, host: met, peer, until: now + lasts.duration() }))
+}
+
+/// Ends a fault that lasted.
+pub fn end(world: &World, sim: &mut Sim<'_>, active: &Active) {
+    let (mysql, kafka) = (world.mysql.clone(), world.kafka.clone());
+    let (zookeeper, elasticsearch) = (world.zookeeper.clone(), world.elasticsearch.clone());
+    let (host, peer) = (active.host.as_str(), active.peer.as_str());
+    match active.kind {
+        Kind::Crash => sim.bounce(host),
+        Kind::Pause => {
+            if let Some(running) = world.processes.get(host) {
+                running.gate.pause(false);
+            }
+        }
+        Kind::Partition => sim.repair(host, peer),
+        Kind::PartitionOneWay => sim.repair_oneway(host, peer),
+        Kind::Delay => sim.release(host, peer),
+        Kind::KafkaDown => world.at_services(move || kafka.start()),
+        Kind::KafkaHoldRecords => world.at_services(move || kafka.hold_records(false)),
+        Kind::ZooKeeperDown => world.at_services(move || zookeeper.start()),
+        Kind::ElasticsearchDown => world.at_services(move || elasticsearch.restart()),
+        Kind::ElasticsearchHold => world.at_services(move || elasticsearch.hold_bulks(false)),
+        Kind::MySqlDown => world.at_services(move || mysql.start()),
+        Kind::MySqlSilent => world.at_services(move || mysql.set_silent(false)),
+        // These do not last.
+        _ => {}
+    }
+}
+
+/// Forgets what was planned within the services and has not happened.
+pub fn calm(world: &World) {
+    let (mysql, kafka) = (world.mysql.clone(), world.kafka.clone());
+    let (zookeeper, elasticsearch) = (world.zookeeper.clone(), world.elasticsearch.clone());
+    world.at_services(move || {
+        mysql.clear_faults();
+        kafka.clear_faults();
+        zookeeper.clear_faults();
+        elasticsearch.clear_faults();
+    });
+}
+
+/// How many of the services' planned faults have happened.
+pub fn fired(world: &World) -> u64 {
+    world.mysql.faults_fired()
+        + world.kafka.faults_fired()
+        + world.zookeeper.faults_fired()
+        + world.elasticsearch.faults_fired()
+}
+
+/// The group of a sink.
+pub fn group(sink: &str) -> String {
+    format!("towpath.{NAME}.{sink}")
+}

@@ -1,0 +1,16 @@
+//! One simulated run a process: the production engine and the models as hosts under turmoil, from a seed.
+//!
+//! `wire` is the network between them, `ports` the engine's ports over it, `world` what stands, `faults` what is done
+//! to it, `observe` what the oracles are shown, `run` the course of a run.
+//!
+//! Architecture invariant: equal seed, equal bytes. No real clock, entropy, thread or socket; ordered maps only. What
+//! is linked here must not start threads of its own (no librdkafka, no OpenSSL).
+
+pub mod faults;
+pub mod observe;
+pub mod ports;
+pub mod run;
+pub mod wire;
+pub mod world;
+
+pub use run::{Options, Outcome, run};

@@ -1,0 +1,261 @@
+//! What the oracles are shown: the log's records, the state, the index's history and searches, as they come.
+//!
+//! Looks at the models directly, past the network: an observer is not part of what it observes. Must not judge.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::FutureExt;
+use serde_json::Value as Json;
+use towpath_engine::format::{ChangeKind, ChangeRecord, Incoming, Reader};
+use towpath_engine::ports::index::SearchIndex;
+use towpath_engine::state;
+use towpath_models::orders;
+use towpath_scenarios::oracle::checkpoint::Checkpoints;
+use towpath_scenarios::oracle::delivery::Delivery;
+use towpath_scenarios::oracle::documents::{Document, compare};
+use towpath_scenarios::oracle::history::{Accepted, History};
+use towpath_scenarios::oracle::identity::Identity;
+use towpath_scenarios::oracle::order::Order;
+use towpath_scenarios::oracle::search::Searches;
+use towpath_scenarios::oracle::{LogChange, Violation};
+use towpath_scenarios::scenario::{Deletes, Fencing, Topology, sinks};
+use towpath_scenarios::workload::{DATABASE, Table};
+
+use crate::faults::group;
+use crate::world::{NAME, World};
+
+/// Documents of all aliases, as searches show them.
+type Shown = Arc<Mutex<Option<Vec<(&'static str, Vec<(String, bytes::Bytes)>)>>>>;
+
+/// All oracles with what they have seen.
+pub struct Observer {
+    reader: Reader,
+    next: BTreeMap<u32, i64>,
+    state_version: Option<i32>,
+    operations: usize,
+    order: Order,
+    identity: Identity,
+    delivery: Delivery,
+    checkpoints: Checkpoints,
+    history: History,
+    searches: Searches,
+    soft: bool,
+    /// Transactions with rows of captured tables, in order of their commits.
+    commits: Vec<String>,
+    /// Keys of rows that are dead letters.
+    dead: BTreeSet<i64>,
+    shown: Shown,
+    /// The terms that the state has shown.
+    pub terms: BTreeSet<i64>,
+}
+
+impl Observer {
+    /// For a run of this topology.
+    pub fn new(topology: &Topology) -> Self {
+        Self {
+            reader: Reader::new(),
+            next: BTreeMap::new(),
+            state_version: None,
+            operations: 0,
+            order: Order::new(topology.fencing == Fencing::Transactions),
+            identity: Identity::default(),
+            delivery: Delivery::default(),
+            checkpoints: Checkpoints::default(),
+            history: History::default(),
+            searches: Searches::default(),
+            soft: topology.deletes == Deletes::Soft,
+            commits: Vec::new(),
+            dead: BTreeSet::new(),
+            shown: Shown::default(),
+            terms: BTreeSet::new(),
+        }
+    }
+
+    /// A transaction was committed at the source.
+    pub fn committed(&mut self, gtid: String, rows: usize) {
+        self.delivery.committed(&gtid, rows);
+        self.commits.push(gtid);
+    }
+
+    /// Rows found in the log.
+    pub fn rows(&self) -> usize {
+        self.delivery.rows()
+    }
+
+    /// Transactions committed so far.
+    pub fn transactions(&self) -> usize {
+        self.commits.len()
+    }
+
+    /// The rows among the deployers' dead letters.
+    pub fn dead_letters(&self) -> usize {
+        self.dead.len()
+    }
+
+    /// After a step: the state, and the log if the state says something new about it.
+    ///
+    /// # Errors
+    /// An oracle's verdict.
+    pub fn step(&mut self, world: &World) -> Result<(), Violation> {
+        let Some((bytes, version)) = world.zookeeper.node(&format!("/towpath/{NAME}/{}", state::NODE)) else {
+            return Ok(());
+        };
+        if self.state_version == Some(version) {
+            return Ok(());
+        }
+        self.state_version = Some(version);
+        self.log(world)?;
+        let state = state::decode(&bytes).map_err(|stop| Violation::new("checkpoint", stop.to_string()))?;
+        self.terms.insert(state.leader.term);
+        self.checkpoints.state(&state, &self.commits, &self.delivery)
+    }
+
+    /// From time to time: the log, what the index accepted, and what searches show.
+    ///
+    /// # Errors
+    /// An oracle's verdict.
+    pub fn look(&mut self, world: &World) -> Result<(), Violation> {
+        self.log(world)?;
+        if self.soft {
+            self.index(world)?;
+        }
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner).take();
+        for (alias, documents) in shown.iter().flatten().filter(|_| self.soft) {
+            for (id, source) in documents {
+                if let Ok(source) = serde_json::from_slice::<Json>(source) {
+                    self.searches.shows(alias, id, &source)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for a search of every sink, on the services' clock; [`Observer::look`] finds it after the next step.
+    pub fn search(&self, world: &World) {
+        let (cluster, shown) = (world.elasticsearch.clone(), Arc::clone(&self.shown));
+        world.at_services(move || {
+            let all = serde_json::json!({ "match_all": {} });
+            let found = sinks().filter_map(|sink| {
+                let page = cluster.scan(sink, &all, None, 100_000).now_or_never()?.ok()?;
+                Some((sink, page))
+            });
+            *shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(found.collect());
+        });
+    }
+
+    fn log(&mut self, world: &World) -> Result<(), Violation> {
+        for record in world.kafka.records_since(NAME, &mut self.next) {
+            let unreadable = |error: String| Violation::new("order", format!("a record cannot be read: {error}"));
+            match self.reader.read(&record).map_err(|error| unreadable(error.to_string()))? {
+                Incoming::Control(control) => self.order.control(record.partition, control.term),
+                Incoming::Foreign(why) => return Err(unreadable(why)),
+                Incoming::Change(change) => {
+                    for row in rows(&change, record.partition, record.offset) {
+                        if self.order.change(&row)? {
+                            self.identity.change(&row)?;
+                            self.delivery.change(&row);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn index(&mut self, world: &World) -> Result<(), Violation> {
+        for operation in world.elasticsearch.history_since(self.operations) {
+            self.operations += 1;
+            let source = operation.source.map(|source| String::from_utf8_lossy(&source).into_owned());
+            let source = source.filter(|source| !source.contains("_towpath_deleted"));
+            let (index, id, version) = (operation.index, operation.id, operation.version);
+            self.history.accepted(Accepted { index, id, version, source })?;
+        }
+        Ok(())
+    }
+
+    /// Whether nothing is under way: the checkpoint holds all, and every sink's group has read all.
+    pub fn is_quiet(&self, world: &World) -> bool {
+        let Some((bytes, _)) = world.zookeeper.node(&format!("/towpath/{NAME}/{}", state::NODE)) else { return false };
+        let Ok(state) = state::decode(&bytes) else { return false };
+        let towpath_engine::position::Position::Gtid(carried) = &state.checkpoint.resume else { return false };
+        world.executed().is_subset(carried) && state.pending.is_empty() && sinks().all(|sink| lag(world, sink) == 0)
+    }
+
+    /// At rest: everything is in the log, and documents equal rows.
+    ///
+    /// # Errors
+    /// An oracle's verdict.
+    pub fn at_rest(&mut self, world: &World) -> Result<(), Violation> {
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default();
+        self.look(world)?;
+        self.dead_records(world)?;
+        self.delivery.at_rest()?;
+        let mut rows = Vec::new();
+        for row in world.mysql.rows(DATABASE, Table::Orders.name()) {
+            rows.push(orders::from_model(&row).map_err(|error| Violation::new("documents", error.to_string()))?);
+        }
+        rows.retain(|row| !self.dead.contains(&towpath_scenarios::workload::key_of(row)));
+        let documents: BTreeMap<&str, Vec<Document>> = shown
+            .iter()
+            .map(|(alias, page)| {
+                let document = |(id, source): &(String, bytes::Bytes)| {
+                    Some(Document { id: id.clone(), source: serde_json::from_slice(source).ok()? })
+                };
+                (*alias, page.iter().filter_map(document).collect())
+            })
+            .collect();
+        let verdict = compare(rows, &documents);
+        if verdict.good() { Ok(()) } else { Err(Violation::new("documents", format!("{verdict:?}"))) }
+    }
+
+    /// The deployers' dead letters: each names its transaction and its row.
+    fn dead_records(&mut self, world: &World) -> Result<(), Violation> {
+        let mut rows: BTreeMap<String, BTreeSet<(u64, u64)>> = BTreeMap::new();
+        for record in world.kafka.records(&format!("{NAME}.dead-letter")) {
+            let unreadable = |what: &str| Violation::new("delivery", format!("a dead letter has no {what}"));
+            let value: Json =
+                serde_json::from_slice(record.value.as_deref().unwrap_or_default()).map_err(|_| unreadable("JSON"))?;
+            let gtid = value["gtid"].as_str().ok_or_else(|| unreadable("gtid"))?;
+            let place = (value["offset"].as_u64().unwrap_or(0), value["row"].as_u64().unwrap_or(0));
+            rows.entry(gtid.to_owned()).or_default().insert(place);
+            let key: String = value["key"].to_string().chars().filter(char::is_ascii_digit).collect();
+            self.dead.insert(key.parse().map_err(|_| unreadable("key"))?);
+        }
+        rows.iter().for_each(|(gtid, rows)| self.delivery.dead_letter(gtid, rows.len()));
+        Ok(())
+    }
+}
+
+/// Records that a sink's group has not committed.
+pub fn lag(world: &World, sink: &str) -> i64 {
+    let committed: BTreeMap<u32, i64> = world.kafka.committed(NAME, &group(sink)).into_iter().collect();
+    let mut next = committed;
+    world.kafka.records_since(NAME, &mut next).len() as i64
+}
+
+fn rows(change: &ChangeRecord, partition: u32, place: i64) -> Vec<LogChange> {
+    let shape = &change.shape;
+    let one = |row: towpath_engine::format::RowRef<'_>| {
+        let text = |column: usize| row.data(column).text().unwrap_or("NULL").to_owned();
+        let columns: Vec<String> = (0..shape.columns.len()).map(text).collect();
+        let kind = match change.kind {
+            ChangeKind::Insert => "insert",
+            ChangeKind::Update => "update",
+            ChangeKind::Delete => "delete",
+        };
+        LogChange {
+            partition,
+            place,
+            term: change.headers.term,
+            epoch: change.headers.epoch,
+            offset: row.offset(),
+            gtid: change.headers.gtid.clone(),
+            table: shape.table.clone(),
+            key: shape.primary_key.iter().map(|&column| text(column)).collect::<Vec<_>>().join(","),
+            content: format!("{kind} {}", columns.join("|")),
+            copy: change.headers.copy.is_some(),
+        }
+    };
+    change.rows().map(one).collect()
+}

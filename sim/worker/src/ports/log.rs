@@ -1,0 +1,88 @@
+//! Port `EventLog` over the network.
+
+use async_trait::async_trait;
+use std::time::Duration;
+use towpath_engine::ports::log::{
+    ConsumedRecord, EventLog, LogConsumer, LogError, LogProducer, ProducerMode, TopicInfo,
+};
+use towpath_models::kafka::Kafka;
+
+use super::CALL_WITHIN;
+use super::consumer::RemoteConsumer;
+use super::producer::RemoteProducer;
+use crate::wire::{Link, Lost};
+
+/// A producer's own calls wait for brokers this long, as the client library's do.
+pub(super) const REQUEST_WITHIN: Duration = Duration::from_secs(10);
+
+/// A cluster behind the network.
+pub struct RemoteLog {
+    link: Link,
+    kafka: Kafka,
+}
+
+impl RemoteLog {
+    /// The cluster, reached through `link`.
+    pub fn new(link: Link, kafka: Kafka) -> Self {
+        Self { link, kafka }
+    }
+
+    async fn call<T, F>(
+        &self,
+        name: &'static str,
+        work: impl FnOnce(Kafka) -> F + Send + 'static,
+    ) -> Result<T, LogError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, LogError>> + Send + 'static,
+    {
+        let kafka = self.kafka.clone();
+        self.link.call(name, CALL_WITHIN, move || work(kafka)).await.map_err(unavailable)?
+    }
+}
+
+pub(super) fn unavailable(lost: Lost) -> LogError {
+    LogError::Unavailable(lost.to_string())
+}
+
+#[async_trait]
+impl EventLog for RemoteLog {
+    async fn topic(&self, name: &str) -> Result<TopicInfo, LogError> {
+        let name = name.to_owned();
+        self.call("log.topic", |kafka| async move { kafka.topic(&name).await }).await
+    }
+
+    async fn ensure_topic(&self, name: &str, partitions: u32) -> Result<TopicInfo, LogError> {
+        let name = name.to_owned();
+        self.call("log.ensure", move |kafka| async move { kafka.ensure_topic(&name, partitions).await }).await
+    }
+
+    async fn producer(
+        &self,
+        topic: &str,
+        mode: ProducerMode,
+        transactional_id: &str,
+    ) -> Result<Box<dyn LogProducer>, LogError> {
+        let (topic, id) = (topic.to_owned(), transactional_id.to_owned());
+        let served = self.call("log.open", move |kafka| async move { kafka.producer(&topic, mode, &id).await }).await?;
+        Ok(Box::new(RemoteProducer::new(self.link.separate(), served, mode)))
+    }
+
+    async fn consumer(&self, topic: &str, group: &str) -> Result<Box<dyn LogConsumer>, LogError> {
+        let (topic, group) = (topic.to_owned(), group.to_owned());
+        let served = self.call("group.join", |kafka| async move { kafka.consumer(&topic, &group).await }).await?;
+        Ok(Box::new(RemoteConsumer::new(self.link.separate(), served)))
+    }
+
+    async fn read(
+        &self,
+        topic: &str,
+        partition: u32,
+        from: i64,
+        to: i64,
+        max: usize,
+    ) -> Result<(Vec<ConsumedRecord>, i64), LogError> {
+        let topic = topic.to_owned();
+        self.call("log.tail", move |kafka| async move { kafka.read(&topic, partition, from, to, max).await }).await
+    }
+}

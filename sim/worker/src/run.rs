@@ -1,0 +1,331 @@
+//! The course of one run: a safety phase with work and faults, then a liveness phase in which everything must come to
+//! rest.
+//!
+//! Must not know what a fault or an oracle does.
+
+use anyhow::{Result, anyhow};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::{Duration, UNIX_EPOCH};
+use towpath_engine::env::Rng;
+use towpath_models::orders;
+use towpath_scenarios::oracle::Violation;
+use towpath_scenarios::scenario::Scenario;
+use towpath_scenarios::workload::{Change, RowOp, Table, Transaction, Value, Workload, WorkloadConfig, order_columns};
+
+use crate::faults::{self, Active};
+use crate::observe::Observer;
+use crate::world::World;
+
+/// A step of the simulation. What is lost by so long a one: races within it follow the order of the hosts.
+const TICK: Duration = Duration::from_millis(10);
+/// Searches are looked at this often.
+const LOOK: Duration = Duration::from_secs(2);
+/// Rest must be reached within this after the last fault, unless the scenario says less.
+const REST_WITHIN: Duration = Duration::from_secs(240);
+/// What is at rest stays so for this long: refreshes, and what is still on its way.
+const QUIET: Duration = Duration::from_secs(4);
+
+/// How a run is made.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Decides everything that the scenario leaves open.
+    pub seed: u64,
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// The first thing that an oracle found.
+    pub violation: Option<Violation>,
+    /// When it was found, or when rest was reached, from the start of the run, milliseconds.
+    pub simulated_ms: u64,
+    /// Transactions committed at the source.
+    pub transactions: usize,
+    /// Row changes in the log.
+    pub rows: usize,
+    /// Terms of leaders after the first.
+    pub takeovers: usize,
+    /// From the end of the last fault to rest, milliseconds.
+    pub caught_up_ms: u64,
+    /// How often each fault of the scenario began, and whether it had an effect.
+    pub faults: BTreeMap<String, u32>,
+    /// Calls that the processes sent, by name.
+    pub calls: BTreeMap<String, u32>,
+    /// What the processes said at a violation.
+    pub said: Vec<String>,
+}
+
+/// Runs a scenario once.
+///
+/// # Errors
+/// The simulation itself broke: a panic in a process is one.
+pub fn run(scenario: &Scenario, options: Options) -> Result<Outcome> {
+    let world = World::new(&scenario.topology, options.seed)?;
+    let mut sim = turmoil::Builder::new()
+        .tick_duration(TICK)
+        .epoch(UNIX_EPOCH + Duration::from_secs(1_795_420_000))
+        .rng_seed(options.seed)
+        .min_message_latency(Duration::from_millis(1))
+        .max_message_latency(Duration::from_millis(12))
+        .simulation_duration(Duration::from_secs(86_400))
+        .tcp_capacity(100_000)
+        .enable_random_order()
+        .build();
+    world.settle(&mut sim);
+    let mut course = Course {
+        scenario,
+        world,
+        observer: Observer::new(&scenario.topology),
+        workload: workload(scenario, options.seed),
+        active: Vec::new(),
+        begun: BTreeMap::new(),
+        waiting: (0..scenario.faults.len()).filter(|&index| scenario.faults[index].at.is_some()).collect(),
+        credit: 0.0,
+        written: 0,
+        special: true,
+        leaderless: Duration::ZERO,
+        calm_since: Duration::ZERO,
+    };
+    for (index, fault) in scenario.faults.iter().enumerate() {
+        if let Some(moment) = &fault.when {
+            course.world.points.arm(index, &moment.call, moment.nth, moment.after);
+        }
+    }
+    let violation = course.go(&mut sim)?;
+    let now = sim.elapsed();
+    let said = if violation.is_some() { course.world.processes.describe() } else { Vec::new() };
+    Ok(Outcome {
+        seed: options.seed,
+        violation,
+        simulated_ms: now.as_millis() as u64,
+        transactions: course.observer.transactions(),
+        rows: course.observer.rows(),
+        takeovers: course.observer.terms.len().saturating_sub(1),
+        caught_up_ms: now.saturating_sub(course.calm_since).saturating_sub(QUIET).as_millis() as u64,
+        faults: course.begun,
+        calls: course.world.points.counts(),
+        said,
+    })
+}
+
+fn workload(scenario: &Scenario, seed: u64) -> Workload {
+    let mut rng = Rng::new(seed ^ 0x776f_726b);
+    Workload::new(WorkloadConfig {
+        live: 60,
+        ..WorkloadConfig::new(rng.next_u64(), u64::from(scenario.workload.orders))
+    })
+}
+
+struct Course<'a> {
+    scenario: &'a Scenario,
+    world: World,
+    observer: Observer,
+    workload: Workload,
+    active: Vec<Active>,
+    begun: BTreeMap<String, u32>,
+    /// Faults of the timeline that have not begun.
+    waiting: Vec<usize>,
+    credit: f64,
+    written: u32,
+    /// The one large transaction or row is still to come.
+    special: bool,
+    leaderless: Duration,
+    calm_since: Duration,
+}
+
+impl Course<'_> {
+    fn go(&mut self, sim: &mut turmoil::Sim<'_>) -> Result<Option<Violation>> {
+        let mut looked = Duration::ZERO;
+        let length = self.scenario.length.duration();
+        while sim.elapsed() < length {
+            let now = sim.elapsed();
+            self.timeline(sim, now);
+            self.work(now)?;
+            if let Some(violation) = self.step(sim, &mut looked)? {
+                return Ok(Some(violation));
+            }
+        }
+        for active in std::mem::take(&mut self.active) {
+            faults::end(&self.world, sim, &active);
+        }
+        let fired = faults::fired(&self.world);
+        faults::calm(&self.world);
+        self.calm_since = sim.elapsed();
+        self.rest(sim, &mut looked, fired)
+    }
+
+    /// One step of the simulation and a look at what came of it.
+    fn step(&mut self, sim: &mut turmoil::Sim<'_>, looked: &mut Duration) -> Result<Option<Violation>> {
+        self.world.set_elapsed(sim.elapsed());
+        sim.step().map_err(|error| anyhow!("the simulation broke: {error}"))?;
+        let now = sim.elapsed();
+        for arrival in self.world.points.arrivals() {
+            self.begin(sim, arrival.fault, Some(arrival.host.clone()), now);
+        }
+        if let Some(violation) = self.leaderless(now) {
+            return Ok(Some(violation));
+        }
+        let mut verdict = self.observer.step(&self.world);
+        if verdict.is_ok() && now >= *looked + LOOK {
+            *looked = now;
+            verdict = self.observer.look(&self.world);
+            self.observer.search(&self.world);
+        }
+        Ok(verdict.err())
+    }
+
+    /// Begins and ends what the timeline says.
+    fn timeline(&mut self, sim: &mut turmoil::Sim<'_>, now: Duration) {
+        let (over, active) = std::mem::take(&mut self.active).into_iter().partition(|active| active.until <= now);
+        self.active = active;
+        let over: Vec<Active> = over;
+        over.iter().for_each(|active| {
+            tracing::info!(fault = active.kind.name(), host = active.host, "ends");
+            faults::end(&self.world, sim, active);
+        });
+        let due = |&index: &usize| self.scenario.faults[index].at.is_some_and(|at| at.duration() <= now);
+        let (begins, waiting): (Vec<usize>, Vec<usize>) = self.waiting.iter().copied().partition(due);
+        self.waiting = waiting;
+        for index in begins {
+            self.begin(sim, index, None, now);
+        }
+    }
+
+    fn begin(&mut self, sim: &mut turmoil::Sim<'_>, index: usize, caller: Option<String>, now: Duration) {
+        let fault = &self.scenario.faults[index];
+        let host = match fault.host.as_deref() {
+            Some("leader") => self.world.leader(),
+            Some(host) => Some(host.to_owned()),
+            None => caller,
+        };
+        tracing::info!(fault = fault.kind.name(), host, "begins");
+        match faults::begin(&self.world, sim, (index, fault), host, now) {
+            Ok(active) => {
+                *self.begun.entry(fault.kind.name().to_owned()).or_default() += 1;
+                self.active.extend(active);
+            }
+            Err(error) => tracing::info!("it does not begin: {error}"),
+        }
+    }
+
+    /// Commits what is due at the source.
+    fn work(&mut self, now: Duration) -> Result<()> {
+        let work = &self.scenario.workload;
+        let peak = work.peak_at.duration()..work.peak_at.duration() + work.peak_for.duration();
+        let times = if peak.contains(&now) { f64::from(work.peak_times) } else { 1.0 };
+        self.credit += f64::from(work.rate) * times * TICK.as_secs_f64();
+        if self.special && now >= self.scenario.length.duration() / 2 {
+            self.special = false;
+            if work.huge_rows > 0 {
+                self.commit(&huge(work.huge_rows))?;
+            }
+            if work.poison_bytes > 0 {
+                self.commit(&poison(work.poison_bytes))?;
+            }
+        }
+        while self.credit >= 1.0 && self.written < work.transactions {
+            self.credit -= 1.0;
+            let Some(transaction) = self.workload.next() else { break };
+            self.commit(&transaction)?;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, transaction: &Transaction) -> Result<()> {
+        self.written += 1;
+        let commit = self.world.mysql.commit(&orders::operations(transaction))?;
+        self.observer.committed(commit.gtid, transaction.ops.len());
+        Ok(())
+    }
+
+    /// No leader for longer than expected.
+    fn leaderless(&mut self, now: Duration) -> Option<Violation> {
+        let most = self.scenario.expect.leaderless_at_most?;
+        if self.world.leader().is_some() {
+            self.leaderless = now;
+        }
+        let text = || format!("no process has led for longer than {most}");
+        (now > self.leaderless + most.duration()).then(|| Violation::new("bounds", text()))
+    }
+
+    /// The liveness phase.
+    fn rest(&mut self, sim: &mut turmoil::Sim<'_>, looked: &mut Duration, fired: u64) -> Result<Option<Violation>> {
+        let bound = self.scenario.expect.caught_up_within.map_or(REST_WITHIN, |span| span.duration());
+        let until = sim.elapsed() + bound;
+        let mut quiet: Option<Duration> = None;
+        loop {
+            if let Some(violation) = self.step(sim, looked)? {
+                return Ok(Some(violation));
+            }
+            let now = sim.elapsed();
+            if now.as_millis() % 100 == 0 {
+                quiet = if self.observer.is_quiet(&self.world) { quiet.or(Some(now)) } else { None };
+            }
+            if quiet.is_some_and(|since| now >= since + QUIET) {
+                break;
+            }
+            if now > until + QUIET {
+                let ended = self.world.processes.ended();
+                let text = format!("no rest within {bound:?} after the last fault; ended by themselves: {ended:?}");
+                return Ok(Some(Violation::new("bounds", text)));
+            }
+        }
+        self.observer.search(&self.world);
+        if let Some(violation) = self.step(sim, &mut Duration::from_secs(1 << 30))? {
+            return Ok(Some(violation));
+        }
+        if let Err(violation) = self.observer.at_rest(&self.world) {
+            return Ok(Some(violation));
+        }
+        Ok(self.expectations(fired))
+    }
+
+    fn expectations(&self, fired: u64) -> Option<Violation> {
+        let expect = &self.scenario.expect;
+        let begun: u32 = self.begun.values().sum();
+        let within = self.scenario.faults.iter().any(|fault| fault.times.is_some());
+        let missed = if begun == 0 && !self.scenario.faults.is_empty() {
+            Some("no fault has begun: the run proves nothing".to_owned())
+        } else if within && fired == 0 {
+            Some("no call has met a planned fault: the run proves nothing".to_owned())
+        } else if expect.takeovers_at_least.is_some_and(|least| self.observer.terms.len() < least as usize + 1) {
+            Some(format!("{} leaders, more takeovers were expected", self.observer.terms.len()))
+        } else if expect.changes_at_least.is_some_and(|least| self.observer.rows() < least as usize) {
+            Some(format!("{} row changes in the log, more were expected", self.observer.rows()))
+        } else if expect.dead_letters.is_some_and(|count| self.observer.dead_letters() != count as usize) {
+            Some(format!("{} rows are dead letters", self.observer.dead_letters()))
+        } else {
+            None
+        };
+        missed.map(|text| Violation::new("bounds", text))
+    }
+}
+
+/// An order of its own, far from those of the workload.
+fn order(id: i64, remark: String, address: Value) -> RowOp {
+    let mut row = vec![Value::Int(0); Table::Orders.columns().len()];
+    row[order_columns::ORDER_ID] = Value::Int(id);
+    row[order_columns::STATUS] = Value::Int(1);
+    row[order_columns::AMOUNT] = Value::Cents(100);
+    row[order_columns::REMARK] = Value::Text(remark);
+    row[order_columns::ADDRESS] = address;
+    row[order_columns::CREATED_AT] = Value::DateTime(1_767_225_600_000);
+    row[order_columns::UPDATED_AT] = Value::Timestamp(1_767_225_600_000);
+    RowOp { table: Table::Orders, change: Change::Insert(row) }
+}
+
+/// One transaction of many rows.
+fn huge(rows: u32) -> Transaction {
+    let one =
+        |number: u32| order(500_000_000 + i64::from(number), format!("row {number} of a large import"), Value::Null);
+    Transaction { ops: (0..rows).map(one).collect() }
+}
+
+/// One row that no record can hold.
+fn poison(bytes: u32) -> Transaction {
+    let address = serde_json::json!({ "note": "x".repeat(bytes as usize) });
+    Transaction { ops: vec![order(600_000_000, "far too long".to_owned(), Value::Json(address))] }
+}

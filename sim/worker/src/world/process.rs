@@ -1,0 +1,244 @@
+//! The engine's processes: deployers and adapters, each on a host of its own, started again as a supervisor would.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use towpath_engine::adapter::config::{Deletes as SinkDeletes, Fencing as SinkFencing};
+use towpath_engine::adapter::{Adapter, AdapterConfig, AdapterPorts, AdapterStatus, SinkConfig};
+use towpath_engine::deployer::{
+    Deployer, DeployerConfig, DeployerStatus, EpochIndex, Fencing as LogFencing, Ports, Start, StateEpochs, TableFilter,
+};
+use towpath_engine::env::Env;
+use towpath_engine::metrics::Registry;
+use towpath_engine::ports::index::SearchIndex;
+use towpath_scenarios::oracle::documents::SINKS;
+use towpath_scenarios::scenario::{Deletes, Fencing, Topology};
+use towpath_scenarios::workload::{DATABASE, Table};
+
+use super::{NAME, SESSION, World};
+use crate::ports::{RemoteCoordinators, RemoteIndex, RemoteLog, RemoteSource};
+use crate::wire::{Gate, Link, Network};
+
+/// What can be seen of a process from outside.
+#[derive(Clone, Default)]
+pub struct Running {
+    /// Pauses it.
+    pub gate: Gate,
+    /// Of a deployer.
+    pub deployer: Option<watch::Receiver<DeployerStatus>>,
+    /// Of an adapter.
+    pub adapter: Option<watch::Receiver<AdapterStatus>>,
+    /// The cause for which it ended by itself.
+    pub ended: Option<String>,
+}
+
+/// All of them.
+#[derive(Clone)]
+pub struct Processes {
+    topology: Topology,
+    env: Env,
+    seed: u64,
+    running: Arc<Mutex<BTreeMap<String, Running>>>,
+}
+
+impl Processes {
+    pub(super) fn new(topology: Topology, env: Env, seed: u64) -> Self {
+        Self { topology, env, seed, running: Arc::default() }
+    }
+
+    fn running(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One of them, as it runs now.
+    pub fn get(&self, name: &str) -> Option<Running> {
+        self.running().get(name).cloned()
+    }
+
+    /// The causes for which processes have ended by themselves.
+    pub fn ended(&self) -> Vec<String> {
+        self.running().iter().filter_map(|(name, one)| Some(format!("{name}: {}", one.ended.as_ref()?))).collect()
+    }
+
+    /// What each says about itself, for a person.
+    pub fn describe(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (name, one) in self.running().iter() {
+            if let Some(status) = &one.deployer {
+                let status = status.borrow();
+                lines.push(format!("{name}: {:?}, term {}, {}", status.role, status.term, status.causes().join("; ")));
+            }
+            for (sink, status) in one.adapter.iter().flat_map(|status| status.borrow().clone()) {
+                lines.push(format!("{name}: sink {sink} {:?}, partitions {:?}", status.state, status.partitions));
+            }
+        }
+        lines
+    }
+
+    pub(super) fn settle(&self, sim: &mut turmoil::Sim<'_>, world: &World) {
+        let names = (1..=self.topology.deployers).map(|n| (format!("deployer-{n}"), n, true));
+        let adapters = (1..=self.topology.adapters).map(|n| (format!("adapter-{n}"), n, false));
+        for (name, number, deploys) in names.chain(adapters) {
+            let start = Starter {
+                processes: self.clone(),
+                network: Network {
+                    host: name.clone(),
+                    exchange: world.exchange.clone(),
+                    gate: Gate::default(),
+                    points: world.points.clone(),
+                },
+                models: (
+                    world.mysql.clone(),
+                    world.kafka.clone(),
+                    world.zookeeper.clone(),
+                    world.elasticsearch.clone(),
+                ),
+                number,
+            };
+            sim.host(name.as_str(), move || {
+                let start = start.again();
+                async move {
+                    if deploys {
+                        start.deploy().await
+                    } else {
+                        start.adapt().await
+                    }
+                    // A host that ends stops its clock: it waits for the end of the run instead.
+                    std::future::pending::<turmoil::Result>().await
+                }
+            });
+        }
+    }
+}
+
+use towpath_models::elasticsearch::Elasticsearch;
+use towpath_models::kafka::Kafka;
+use towpath_models::mysql::MySql;
+use towpath_models::zookeeper::ZooKeeper;
+
+/// What one process is started from, again and again.
+#[derive(Clone)]
+struct Starter {
+    processes: Processes,
+    network: Network,
+    models: (MySql, Kafka, ZooKeeper, Elasticsearch),
+    number: u32,
+}
+
+impl Starter {
+    /// For another start: a process that comes up stands still no more.
+    fn again(&self) -> Self {
+        let network = Network { gate: Gate::default(), ..self.network.clone() };
+        Self { network, ..self.clone() }
+    }
+
+    fn name(&self) -> &str {
+        &self.network.host
+    }
+
+    fn show(&self, running: Running) {
+        self.processes.running().insert(self.name().to_owned(), running);
+    }
+
+    fn coordinators(&self) -> RemoteCoordinators {
+        let zookeeper = self.models.2.clone();
+        let factory = zookeeper.factory("/towpath", NAME);
+        RemoteCoordinators::new(Link::new(&self.network, "zookeeper"), zookeeper, factory, SESSION)
+    }
+
+    fn index(&self) -> Arc<dyn SearchIndex> {
+        Arc::new(RemoteIndex::new(Link::new(&self.network, "elasticsearch"), self.models.3.clone()))
+    }
+
+    fn log(&self) -> RemoteLog {
+        RemoteLog::new(Link::new(&self.network, "kafka"), self.models.1.clone())
+    }
+
+    /// Each process draws its own waits.
+    fn env(&self) -> Env {
+        let wall = self.processes.env.clone();
+        let own = self
+            .name()
+            .bytes()
+            .fold(self.processes.seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+        Env::new(move || wall.wall_ms(), own)
+    }
+
+    fn sinks(&self) -> Vec<SinkConfig> {
+        let deletes = match self.processes.topology.deletes {
+            Deletes::Soft => SinkDeletes::Soft,
+            Deletes::Hard => SinkDeletes::Hard,
+        };
+        let sink = |rule: &towpath_scenarios::oracle::documents::SinkRule| {
+            let mut sink = SinkConfig::new(rule.name, rule.name, format!("{DATABASE}.order_main"), NAME);
+            sink.when = rule.when.map(str::to_owned);
+            sink.deletes = deletes;
+            sink
+        };
+        SINKS.iter().map(sink).collect()
+    }
+
+    async fn deploy(&self) {
+        let topology = &self.processes.topology;
+        let mut config = DeployerConfig::new(NAME, NAME, topology.partitions, 100 + self.number);
+        config.instance = self.name().to_owned();
+        config.start = Some(Start::Oldest);
+        config.session_timeout = SESSION;
+        config.max_record_bytes = topology.max_record_bytes as usize;
+        config.backoff = (Duration::from_millis(100), Duration::from_secs(3));
+        config.fencing = match topology.fencing {
+            Fencing::Transactions => LogFencing::Transactions,
+            Fencing::Versions => LogFencing::Versions,
+        };
+        config.tables = match TableFilter::new([format!("{DATABASE}.*")]) {
+            Ok(tables) => tables,
+            Err(error) => return self.show(Running { ended: Some(format!("{error:?}")), ..Running::default() }),
+        };
+        let index = self.index();
+        let ports = Ports {
+            source: Arc::new(RemoteSource::new(Link::new(&self.network, "mysql"), self.models.0.clone())),
+            log: Arc::new(self.log()),
+            coordinator: Arc::new(self.coordinators()),
+            indexes: self
+                .sinks()
+                .iter()
+                .map(|sink| EpochIndex { cluster: Arc::clone(&index), index: sink.concrete_index() })
+                .collect(),
+        };
+        let (deployer, handle) = Deployer::new(config, ports, self.env(), Registry::default());
+        let running =
+            Running { gate: self.network.gate.clone(), deployer: Some(handle.status()), ..Running::default() };
+        self.show(running.clone());
+        let result = deployer.run().await;
+        self.show(Running { ended: Some(cause(result)), ..running });
+    }
+
+    async fn adapt(&self) {
+        let mut config = AdapterConfig::new(NAME, NAME);
+        config.tables = vec![Table::Orders.schema(DATABASE)];
+        config.sinks = self.sinks();
+        config.fencing = match self.processes.topology.fencing {
+            Fencing::Transactions => SinkFencing::Transactions,
+            Fencing::Versions => SinkFencing::Versions,
+        };
+        let index = self.index();
+        let indexes = config.sinks.iter().map(|sink| (sink.name.clone(), Arc::clone(&index))).collect();
+        let epochs = Arc::new(StateEpochs::new(Arc::new(self.coordinators())));
+        let ports = AdapterPorts { log: Arc::new(self.log()), indexes, epochs };
+        let adapter = match Adapter::new(config, ports, self.env(), Registry::default()) {
+            Ok(adapter) => adapter,
+            Err(stop) => return self.show(Running { ended: Some(stop.to_string()), ..Running::default() }),
+        };
+        let (_stop, stopped) = watch::channel(false);
+        let running =
+            Running { gate: self.network.gate.clone(), adapter: Some(adapter.status()), ..Running::default() };
+        self.show(running.clone());
+        let result = adapter.run(stopped).await;
+        self.show(Running { ended: Some(cause(result)), ..running });
+    }
+}
+
+fn cause(result: Result<(), towpath_engine::cause::Stop>) -> String {
+    result.err().map_or_else(|| "drained".to_owned(), |stop| stop.to_string())
+}
