@@ -76,6 +76,15 @@ pub enum Command {
         #[arg(long, default_value_t = 1)]
         first: u64,
     },
+    /// Breaks decisions of the engine, one at a time, and counts the seeds until an oracle objects.
+    Canaries {
+        /// Seeds for each.
+        #[arg(long, default_value_t = 20)]
+        seeds: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 1)]
+        first: u64,
+    },
     /// Runs every shipped scenario and says how often each fault began; one that never does fails.
     Coverage,
 }

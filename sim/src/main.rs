@@ -6,6 +6,7 @@
 mod args;
 mod batch;
 mod building;
+mod canaries;
 mod page;
 mod report;
 mod scenarios;
@@ -47,6 +48,7 @@ fn run() -> anyhow::Result<bool> {
             shrink::command(&worker, &plan, seed)
         }
         Command::Meta { seeds, first } => batch::meta(&worker, first, seeds),
+        Command::Canaries { seeds, first } => canaries::canaries(&worker, first, seeds),
         Command::Coverage => batch::coverage(&worker),
     }
 }

@@ -45,11 +45,24 @@ pub struct Outcome {
 /// # Errors
 /// The worker could not be started, or said something that is no outcome.
 pub fn run(worker: &Path, plan: &str, seed: u64) -> Result<Outcome> {
-    let output = start(worker, plan, seed, "off")?;
+    outcome(seed, &start(worker, plan, seed, "off")?)
+}
+
+/// The same with a decision of the engine broken; `worker` is the one that contains them.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_broken(worker: &Path, canary: &str, plan: &str, seed: u64) -> Result<Outcome> {
+    let mut command = Command::new(worker);
+    command.args([canary, "run", plan, &seed.to_string(), "off"]).stdin(Stdio::null());
+    outcome(seed, &command.output().context("cannot start the worker")?)
+}
+
+fn outcome(seed: u64, output: &Output) -> Result<Outcome> {
     let text = String::from_utf8_lossy(&output.stdout);
     match text.lines().last().filter(|_| output.status.success()) {
         Some(line) => serde_json::from_str(line).context("the worker's last line is no outcome"),
-        None => Ok(broken(seed, &output)),
+        None => Ok(broken(seed, output)),
     }
 }
 

@@ -9,6 +9,7 @@ use super::condition::Condition;
 use super::config::{AdapterConfig, Deletes, OnDelete, SinkConfig};
 use super::document::{BadRow, DocumentKey, DocumentPlan};
 use super::shape::{Row, Shape};
+use crate::canary::{self, Canary};
 use crate::cause::Stop;
 use crate::format;
 use crate::version::Version;
@@ -108,7 +109,7 @@ impl TablePlan {
                 (Some(condition), Ok(matches)) if condition.same(before, after) => *matches,
                 _ => self.matched(before),
             });
-        if let (true, true, Some(before)) = (moved, had, before) {
+        if let (true, true, Some(before)) = (moved && !canary::on(Canary::KeyAfterChange), had, before) {
             out.push(self.delete(change, before, buffer)?);
         }
         if matches.map_err(BadRow::Condition)? {
@@ -134,6 +135,7 @@ impl TablePlan {
 
     fn delete(&self, change: &Change<'_>, row: &dyn Row, buffer: &mut BytesMut) -> Result<Operation, BadRow> {
         let source = match self.deletes {
+            Deletes::Soft if canary::on(Canary::ForgottenDeletes) => None,
             Deletes::Soft => Some(self.document.tombstone(buffer, change.commit_ms)),
             Deletes::Hard => None,
         };
@@ -142,7 +144,8 @@ impl TablePlan {
 
     fn version(&self, change: &Change<'_>) -> Result<Version, BadRow> {
         let fail = || BadRow::Version { epoch: change.epoch, offset: change.offset };
-        Version::new(self.rank, change.epoch, change.offset).ok_or_else(fail)
+        let offset = if canary::on(Canary::FlatVersions) { 0 } else { change.offset };
+        Version::new(self.rank, change.epoch, offset).ok_or_else(fail)
     }
 
     /// Dates of no calendar met since the last call.

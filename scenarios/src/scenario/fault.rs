@@ -118,6 +118,7 @@ impl Moment {
         "source.dump",
         "source.identify",
         "source.witness",
+        "source.rows",
         "log.open",
         "log.produce",
         "log.commit",

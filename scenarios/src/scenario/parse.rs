@@ -33,7 +33,7 @@ impl std::error::Error for ScenarioError {}
 /// check.
 pub fn parse(name: &str, text: &str) -> Result<Scenario, ScenarioError> {
     let mut scenario: Scenario = toml::from_str(text).map_err(|error| {
-        let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].lines().count().max(1));
+        let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
         ScenarioError { name: name.to_owned(), line, message: suggest(error.message()) }
     })?;
     name.clone_into(&mut scenario.name);

@@ -60,7 +60,8 @@ fn fault(rng: &mut Rng, kinds: &[FaultKind], topology: &Topology) -> Fault {
     let mut when = by_call.then(moment);
     if let Some(moment) = &mut when {
         Moment::CALLS[rng.below(Moment::CALLS.len() as u64) as usize].clone_into(&mut moment.call);
-        moment.nth = 1 + rng.below(if rng.below(2) == 0 { 4 } else { 80 }) as u32;
+        let early = rng.below(2) == 0;
+        moment.nth = 1 + rng.below(if early { 4 } else { 80 }) as u32;
         moment.after = rng.below(2) == 0;
     }
     let host = match rng.below(3) {
@@ -69,13 +70,14 @@ fn fault(rng: &mut Rng, kinds: &[FaultKind], topology: &Topology) -> Fault {
         0 => Some("leader".to_owned()),
         _ => Some(engine[rng.below(engine.len() as u64) as usize].clone()),
     };
+    let most = [2_000, 10_000, 25_000][rng.below(3) as usize];
     let services = ["mysql", "kafka", "zookeeper", "elasticsearch"];
     Fault {
         kind,
         at: (!by_call).then(|| Span::from_millis(FIRST_MS + rng.below(LENGTH_MS - FIRST_MS - 1))),
         when,
         lasts: matches!(needs, Needs::Span | Needs::Host | Needs::Pair)
-            .then(|| Span::from_millis(200 + rng.below([2_000, 10_000, 25_000][rng.below(3) as usize]))),
+            .then(|| Span::from_millis(200 + rng.below(most))),
         times: (needs == Needs::Times).then(|| 1 + rng.below(5) as u32),
         host,
         peer: (needs == Needs::Pair).then(|| services[rng.below(4) as usize].to_owned()),

@@ -6,6 +6,7 @@
 //! Architecture invariant: equal seed, equal bytes. No real clock, entropy, thread or socket; ordered maps only. What
 //! is linked here must not start threads of its own (no librdkafka, no OpenSSL).
 
+pub mod cli;
 pub mod faults;
 pub mod observe;
 pub mod ports;

@@ -1,55 +1,6 @@
-//! The worker: one run, in one process, and its outcome as a line of JSON. Started by `cargo sim`, not by people.
-//!
-//! Everything it prints is decided by its arguments: the wall clock belongs to whoever started it.
+//! The worker: started by `cargo sim`, not by people.
 
-use anyhow::{Context, Result, bail, ensure};
-use std::io::Write;
-use std::time::Duration;
-use towpath_scenarios::scenario::{Scenario, check, parse, swarm};
-use towpath_sim_worker::{Options, Outcome, run};
-
-/// Simulated time, for the trace's lines.
-struct SimTime;
-
-impl tracing_subscriber::fmt::time::FormatTime for SimTime {
-    fn format_time(&self, w: &mut tracing_subscriber::fmt::format::Writer<'_>) -> std::fmt::Result {
-        let elapsed = turmoil::sim_elapsed().unwrap_or(Duration::ZERO);
-        write!(w, "{:>9.3}", elapsed.as_secs_f64())
-    }
-}
-
-fn main() -> Result<()> {
-    ensure!(cfg!(tokio_unstable), "the worker was built without tokio_unstable: start it by `cargo sim`");
+fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    match args.as_slice() {
-        ["check", name, text] => {
-            let text = std::fs::read_to_string(text).with_context(|| format!("cannot read {text}"))?;
-            let scenario = parse(name, &text)?;
-            print(&serde_json::to_string(&scenario)?)
-        }
-        ["draw", seed] => print(&serde_json::to_string(&swarm::draw(seed.parse()?))?),
-        ["run", plan, seed, level] => one(plan, seed.parse()?, level),
-        _ => bail!("usage: check NAME FILE | draw SEED | run PLAN SEED LEVEL (a plan is a scenario as JSON)"),
-    }
-}
-
-fn one(plan: &str, seed: u64, level: &str) -> Result<()> {
-    let scenario: Scenario = serde_json::from_str(plan).context("the plan is no scenario")?;
-    check(&scenario)?;
-    mad_turmoil::rand::set_rng(rand::SeedableRng::seed_from_u64(seed));
-    let _clocks = mad_turmoil::time::SimClocksGuard::init();
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(level))
-        .with_timer(SimTime)
-        .with_ansi(false)
-        .with_writer(std::io::stdout)
-        .init();
-    let outcome: Outcome = run(&scenario, Options { seed })?;
-    print(&serde_json::to_string(&outcome)?)
-}
-
-fn print(line: &str) -> Result<()> {
-    writeln!(std::io::stdout(), "{line}")?;
-    Ok(())
+    towpath_sim_worker::cli::serve(&args.iter().map(String::as_str).collect::<Vec<_>>())
 }

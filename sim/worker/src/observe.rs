@@ -106,6 +106,7 @@ impl Observer {
         }
         self.state_version = Some(version);
         self.log(world)?;
+        self.dead_records(world)?;
         let state = state::decode(&bytes).map_err(|stop| Violation::new("checkpoint", stop.to_string()))?;
         self.terms.insert(state.leader.term);
         self.checkpoints.state(&state, &self.commits, &self.delivery)

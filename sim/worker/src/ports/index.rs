@@ -83,7 +83,8 @@ impl SearchIndex for RemoteIndex {
         size: usize,
     ) -> Result<Vec<(String, Bytes)>, IndexError> {
         let (index, query, after) = (index.to_owned(), query.clone(), after.map(str::to_owned));
-        let work = |cluster: Elasticsearch| async move { cluster.scan(&index, &query, after.as_deref(), size).await };
+        let work =
+            move |cluster: Elasticsearch| async move { cluster.scan(&index, &query, after.as_deref(), size).await };
         self.call("index.scan", work).await
     }
 }

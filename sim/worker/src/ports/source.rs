@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 use towpath_engine::ports::source::{
-    BinlogSource, BinlogStream, DumpRequest, EventBatch, SchemaSnapshot, ServerIdentity, SourceError, TransactionBytes,
+    BinlogSource, BinlogStream, DumpRequest, EventBatch, RowsRead, RowsWanted, SchemaSnapshot, ServerIdentity,
+    SourceError,
 };
 use towpath_engine::position::FilePosition;
 use towpath_models::mysql::MySql;
@@ -49,15 +50,15 @@ impl BinlogSource for RemoteSource {
         let (mysql, deadline) = (self.mysql.clone(), request.read_deadline);
         let work = move || async move { mysql.dump(request).await };
         let stream = link.call("source.dump", CALL_WITHIN, work).await.map_err(unavailable)??;
-        let (batches, arrived) = mpsc::channel(AHEAD);
-        let reader = tokio::spawn(read(link, Arc::new(Mutex::new(stream)), deadline, batches));
-        Ok(Box::new(RemoteStream { arrived, reader }))
+        Ok(Box::new(RemoteStream::start(link, stream, deadline, false)))
     }
 
-    async fn read_transaction(&self, at: &FilePosition) -> Result<TransactionBytes, SourceError> {
+    async fn open_transaction(&self, at: &FilePosition) -> Result<Box<dyn BinlogStream>, SourceError> {
+        let link = self.link.separate();
         let (mysql, at) = (self.mysql.clone(), at.clone());
-        let work = move || async move { mysql.read_transaction(&at).await };
-        self.link.call("source.witness", CALL_WITHIN, work).await.map_err(unavailable)?
+        let work = move || async move { mysql.open_transaction(&at).await };
+        let stream = link.call("source.witness", CALL_WITHIN, work).await.map_err(unavailable)??;
+        Ok(Box::new(RemoteStream::start(link, stream, CALL_WITHIN, true)))
     }
 
     async fn table_schemas(
@@ -70,12 +71,26 @@ impl BinlogSource for RemoteSource {
         snapshot.tables.retain(|table| accept(&table.database, &table.table));
         Ok(snapshot)
     }
+
+    async fn read_rows(&self, wanted: RowsWanted<'_>) -> Result<RowsRead, SourceError> {
+        let mysql = self.mysql.clone();
+        let (database, table) = (wanted.database.to_owned(), wanted.table.to_owned());
+        let (columns, keys) = (wanted.columns.to_vec(), wanted.keys.to_vec());
+        let work = move || async move {
+            let wanted = RowsWanted { database: &database, table: &table, columns: &columns, keys: &keys };
+            mysql.read_rows(wanted).await
+        };
+        self.link.call("source.rows", CALL_WITHIN, work).await.map_err(unavailable)?
+    }
 }
 
 type Served = Arc<Mutex<Box<dyn BinlogStream>>>;
 
-/// Reads ahead until the stream ends, or is silent past its deadline.
-async fn read(link: Link, stream: Served, deadline: Duration, batches: mpsc::Sender<Result<EventBatch, SourceError>>) {
+/// What a stream gives next.
+type Next = Result<EventBatch, SourceError>;
+
+/// Reads ahead until the stream ends, or is silent past its deadline. One that is `whole` ends with an empty batch.
+async fn read(link: Link, stream: Served, deadline: Duration, whole: bool, batches: mpsc::Sender<Next>) {
     let mut silent = Duration::ZERO;
     loop {
         let served = Arc::clone(&stream);
@@ -90,7 +105,7 @@ async fn read(link: Link, stream: Served, deadline: Duration, batches: mpsc::Sen
             Err(lost) => Err(unavailable(lost)),
         };
         silent = Duration::ZERO;
-        let over = result.is_err();
+        let over = result.as_ref().map_or(true, |batch| whole && batch.ends.is_empty());
         if batches.send(result).await.is_err() || over {
             return;
         }
@@ -98,8 +113,16 @@ async fn read(link: Link, stream: Served, deadline: Duration, batches: mpsc::Sen
 }
 
 struct RemoteStream {
-    arrived: mpsc::Receiver<Result<EventBatch, SourceError>>,
+    arrived: mpsc::Receiver<Next>,
     reader: JoinHandle<()>,
+}
+
+impl RemoteStream {
+    fn start(link: Link, stream: Box<dyn BinlogStream>, deadline: Duration, whole: bool) -> Self {
+        let (batches, arrived) = mpsc::channel(AHEAD);
+        let reader = tokio::spawn(read(link, Arc::new(Mutex::new(stream)), deadline, whole, batches));
+        Self { arrived, reader }
+    }
 }
 
 #[async_trait]

@@ -171,7 +171,7 @@ impl Starter {
             Deletes::Hard => SinkDeletes::Hard,
         };
         let sink = |rule: &towpath_scenarios::oracle::documents::SinkRule| {
-            let mut sink = SinkConfig::new(rule.name, rule.name, format!("{DATABASE}.order_main"), NAME);
+            let mut sink = SinkConfig::new(rule.name, rule.name, &format!("{DATABASE}.order_main"), NAME);
             sink.when = rule.when.map(str::to_owned);
             sink.deletes = deletes;
             sink
@@ -198,6 +198,7 @@ impl Starter {
         let index = self.index();
         let ports = Ports {
             source: Arc::new(RemoteSource::new(Link::new(&self.network, "mysql"), self.models.0.clone())),
+            standby: Vec::new(),
             log: Arc::new(self.log()),
             coordinator: Arc::new(self.coordinators()),
             indexes: self
