@@ -20,18 +20,54 @@ pub enum Canary {
     FailedDeliveryCounts,
     /// Versions do not grow: each write carries the epoch's first.
     FlatVersions,
+    /// What was delivered counts, its transaction in the log committed or not.
+    UncommittedCounts,
+    /// After a takeover offsets are counted from elsewhere.
+    OffsetsShift,
+    /// The binlog's transactions go under the old epoch although another history begins.
+    EpochStays,
+    /// What a dead primary took with it is not read again.
+    SkippedRepair,
+    /// Another transaction at the place of the last emitted one is taken for it.
+    SkippedWitness,
+    /// A row that no record can hold is left out without a word.
+    DroppedDeadLetter,
+    /// An operation that a busy cluster refused counts as done.
+    BusyIsApplied,
+    /// A request that the cluster refused or never answered counts as done.
+    RequestLost,
+    /// A conflict with a newer version is tried again, for ever.
+    ConflictRetried,
+    /// A row that leaves a sink's condition keeps its document.
+    LeftBehind,
+    /// Deletes carry the epoch's first version.
+    UnversionedDelete,
+    /// Of two operations on a document in one batch the older is sent.
+    FoldsToTheOldest,
 }
 
 impl Canary {
-    /// All of them: the canary, its name, and the oracle that is expected to object.
-    pub const ALL: &[(Self, &str, &str)] = &[
-        (Self::CheckpointBeforeAck, "checkpoint-before-ack", "checkpoint"),
-        (Self::SkippedFencing, "skipped-fencing", "order"),
-        (Self::CommitBeforeOutcome, "commit-before-outcome", "documents"),
-        (Self::KeyAfterChange, "key-after-change", "documents"),
-        (Self::ForgottenDeletes, "forgotten-deletes", "history"),
-        (Self::FailedDeliveryCounts, "failed-delivery-counts", "checkpoint"),
-        (Self::FlatVersions, "flat-versions", "history"),
+    /// All of them: the canary, its name, the oracle that is expected to object, and the scenario it is shown to.
+    pub const ALL: &[(Self, &str, &str, &str)] = &[
+        (Self::CheckpointBeforeAck, "checkpoint-before-ack", "checkpoint", "swarm"),
+        (Self::UncommittedCounts, "uncommitted-counts", "checkpoint", "swarm"),
+        (Self::FailedDeliveryCounts, "failed-delivery-counts", "checkpoint", "swarm"),
+        (Self::SkippedFencing, "skipped-fencing", "order", "paused-zombie"),
+        (Self::OffsetsShift, "offsets-shift", "identity", "deployer-crash"),
+        (Self::EpochStays, "epoch-stays", "order", "lost-tail-failover"),
+        (Self::SkippedRepair, "skipped-repair", "documents", "lost-tail-failover"),
+        (Self::SkippedWitness, "skipped-witness", "delivery", "gtid-reuse-after-crash"),
+        (Self::DroppedDeadLetter, "dropped-dead-letter", "delivery", "poison-row"),
+        (Self::CommitBeforeOutcome, "commit-before-outcome", "documents", "swarm"),
+        (Self::BusyIsApplied, "busy-is-applied", "documents", "elasticsearch-429-storm"),
+        (Self::RequestLost, "request-lost", "documents", "elasticsearch-429-storm"),
+        (Self::ConflictRetried, "conflict-retried", "bounds", "deployer-crash"),
+        (Self::KeyAfterChange, "key-after-change", "documents", "swarm"),
+        (Self::LeftBehind, "left-behind", "documents", "swarm"),
+        (Self::ForgottenDeletes, "forgotten-deletes", "history", "elasticsearch-restart-after-deletes"),
+        (Self::UnversionedDelete, "unversioned-delete", "documents", "swarm"),
+        (Self::FlatVersions, "flat-versions", "history", "swarm"),
+        (Self::FoldsToTheOldest, "folds-to-the-oldest", "documents", "kafka-down"),
     ];
 }
 

@@ -148,13 +148,17 @@ pub fn meta(worker: &Path, first: u64, seeds: u64) -> Result<bool> {
 pub fn coverage(worker: &Path) -> Result<bool> {
     let (mut faults, mut calls) = (BTreeMap::<String, u64>::new(), BTreeMap::<String, u64>::new());
     let mut planned = std::collections::BTreeSet::new();
+    let mut good = true;
     for (name, _) in scenarios::shipped()? {
         let plan = scenarios::load(worker, &name)?;
         let value: serde_json::Value = serde_json::from_str(&plan)?;
         let kinds = value["fault"].as_array().into_iter().flatten();
         planned.extend(kinds.filter_map(|fault| fault["kind"].as_str().map(str::to_owned)));
-        for seed in 1..=3 {
-            let outcome = run(worker, &plan, seed)?;
+        for (_, outcome) in all(worker, (1, Some(3)), None, &|_| Ok(plan.clone()))? {
+            if let Some(violation) = &outcome.violation {
+                eprintln!("{name}, seed {}: oracle {}: {}", outcome.seed, violation.oracle, violation.text);
+                good = false;
+            }
             outcome.faults.into_iter().for_each(|(kind, count)| *faults.entry(kind).or_default() += count);
             outcome.calls.into_iter().for_each(|(call, count)| *calls.entry(call).or_default() += count);
         }
@@ -167,5 +171,5 @@ pub fn coverage(worker: &Path) -> Result<bool> {
     table("calls of the engine", &calls);
     let never: Vec<&String> = planned.iter().filter(|kind| !faults.contains_key(*kind)).collect();
     never.iter().for_each(|kind| eprintln!("never began: {kind}"));
-    Ok(never.is_empty())
+    Ok(good && never.is_empty())
 }

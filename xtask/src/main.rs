@@ -41,6 +41,11 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Break decisions of the engine, one at a time: an oracle must object to each (docs/simulation.md)
+    Canaries {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Check style: heads, lengths, banned words, links in the documentation
     Tidy,
     /// Run every command that README and docs promise
@@ -73,6 +78,7 @@ fn run() -> Result<bool> {
         Verb::Test { tiers } => test::run(&tiers),
         Verb::Bench { what } => bench::run(what),
         Verb::Models { arguments } => models::run(&arguments),
+        Verb::Canaries { arguments } => command::run(command::cargo().args(["sim", "canaries"]).args(&arguments)),
         Verb::Tidy => tidy::run(),
         Verb::Shown { list } => shown::run(list),
         Verb::Prerequisites { quiet: true } => prerequisites::check_quietly().map(|()| true),

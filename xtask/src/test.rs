@@ -208,7 +208,7 @@ fn simulation() -> Result<(bool, Counts)> {
     let first = seed().to_string();
     passed &= command::run(command::cargo().args(["sim", "meta", "--seeds", "20", "--first", &first]))?;
     passed &= command::run(command::cargo().args(["sim", "coverage"]))?;
-    passed &= command::run(command::cargo().args(["sim", "swarm", "--seeds", "300", "--first", &first]))?;
+    passed &= command::run(command::cargo().args(["sim", "swarm", "--seeds", "60", "--first", &first]))?;
     Ok((passed, counts))
 }
 

@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 
 use super::document::DocumentKey;
 use super::semantics::Operation;
+use crate::canary::{self, Canary};
 use crate::version::Version;
 
 /// One operation and the record it comes from.
@@ -33,7 +34,7 @@ pub struct Chain<T> {
 
 impl<T> Chain<T> {
     fn push(&mut self, mut entry: Entry<T>) {
-        if entry.version >= self.winner.version {
+        if (entry.version >= self.winner.version) != canary::on(Canary::FoldsToTheOldest) {
             std::mem::swap(&mut entry, &mut self.winner);
         }
         self.folded.push(entry);

@@ -2,6 +2,7 @@
 //!
 //! Must not act: the flow retries, dead-letters or stops.
 
+use crate::canary::{self, Canary};
 use crate::cause::{Cause, Stop};
 use crate::ports::index::{IndexError, ItemResult};
 use crate::version::Version;
@@ -80,6 +81,9 @@ pub fn classify(result: &ItemResult, delete: bool) -> Outcome {
         };
     };
     let said = || format!("{error} (status {}): {}", result.status, reason());
+    if error == "version_conflict_engine_exception" && canary::on(Canary::ConflictRetried) {
+        return busy(said());
+    }
     if error == "version_conflict_engine_exception" {
         let current = result.reason.as_deref().and_then(current_version);
         return Outcome::Superseded { current };
@@ -93,6 +97,9 @@ pub fn classify(result: &ItemResult, delete: bool) -> Outcome {
     // A block (read-only, flood stage) has a remedy of its own, whatever its status.
     if error == "cluster_block_exception" {
         return blocked(said());
+    }
+    if matches!(result.status, 429 | 503) && canary::on(Canary::BusyIsApplied) {
+        return Outcome::Applied;
     }
     if BUSY.contains(&error) || matches!(result.status, 429 | 503) {
         return busy(said());

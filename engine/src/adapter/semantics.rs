@@ -121,7 +121,7 @@ impl TablePlan {
                 source,
                 insert: before.is_none() && !change.blind,
             });
-        } else if (had && !moved) || change.blind {
+        } else if (had && !moved && !canary::on(Canary::LeftBehind)) || change.blind {
             out.push(self.delete(change, after, buffer)?);
         }
         Ok(())
@@ -139,7 +139,13 @@ impl TablePlan {
             Deletes::Soft => Some(self.document.tombstone(buffer, change.commit_ms)),
             Deletes::Hard => None,
         };
-        Ok(Operation { key: self.document.key(row)?, version: self.version(change)?, source, insert: false })
+        let version = match self.version(change)? {
+            version if canary::on(Canary::UnversionedDelete) => {
+                Version::new(self.rank, change.epoch, 0).unwrap_or(version)
+            }
+            version => version,
+        };
+        Ok(Operation { key: self.document.key(row)?, version, source, insert: false })
     }
 
     fn version(&self, change: &Change<'_>) -> Result<Version, BadRow> {

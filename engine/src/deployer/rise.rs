@@ -14,6 +14,7 @@ use super::leader::{Carried, Leader, describe};
 use super::tail::TailMark;
 use super::takeover::checkpoint_at;
 use crate::binlog::{Decoder, Event, EventHeader};
+use crate::canary::{self, Canary};
 use crate::cause::{Cause, Stop};
 use crate::gtid::{Gtid, GtidSet};
 use crate::ports::source::{BinlogSource, DumpRequest, ServerIdentity};
@@ -44,7 +45,8 @@ const HALF: u16 = MAX_EPOCH / 2;
 impl Leader {
     /// Begins the epoch: anchor, checkpoint and pending repair in one guarded write.
     pub async fn rise(&mut self, new: NewEpoch) -> Result<(), Halt> {
-        let number = self.state.epoch.number.saturating_add(1);
+        let step = if canary::on(Canary::EpochStays) { 0 } else { 1 };
+        let number = self.state.epoch.number.saturating_add(step);
         if number > MAX_EPOCH {
             return Err(Stop::new(Cause::EpochSpace, format!("epoch {MAX_EPOCH} was the last one")).into());
         }
@@ -106,7 +108,9 @@ impl Leader {
         for earlier in &mut self.state.pending {
             (earlier.seen, earlier.seen_at_ms) = (None, 0);
         }
-        self.state.pending.push(repair);
+        if !canary::on(Canary::SkippedRepair) {
+            self.state.pending.push(repair);
+        }
         let at = describe(&self.state.checkpoint.resume, None);
         self.state.note(now_ms, format!("epoch {number} begins at {at}: {}", new.reason));
         self.state.prepared.clone_from(&new.prepared);

@@ -18,6 +18,7 @@ use super::tail::{self, LogTail, TailMark};
 use super::verify::Servers;
 use super::xa::prepared_before;
 use super::{Fencing, Role, Start, election, history, meta, schema_history, settings};
+use crate::canary::{self, Canary};
 use crate::cause::{Cause, Stop};
 use crate::format::ControlKind;
 use crate::ports::coordinator::{Candidate, Coordinator};
@@ -352,7 +353,7 @@ impl Takeover {
         });
         let carried = Carried {
             resume: state.checkpoint.resume.clone(),
-            offset: state.checkpoint.offset,
+            offset: state.checkpoint.offset + if canary::on(Canary::OffsetsShift) { 16 } else { 0 },
             last: None,
             prepared: state.prepared.clone(),
         };

@@ -22,6 +22,16 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
+    /// The epoch of the state last seen.
+    pub fn epoch(&self) -> u16 {
+        self.epoch
+    }
+
+    /// The source lost these: whoever holds them later must have them anew.
+    pub fn lost(&mut self, gtids: &GtidSet) {
+        self.checked = self.checked.subtract(gtids);
+    }
+
     /// The state changed; `commits` are all transactions with rows, in order of their commit, and `delivery` knows the
     /// log as it is now.
     ///
@@ -40,6 +50,9 @@ impl Checkpoints {
             return Ok(());
         }
         for gtid in commits.iter().filter(|gtid| gtid.parse::<GtidSet>().is_ok_and(|one| one.is_subset(&news))) {
+            if delivery.means_lost(gtid, epoch) {
+                continue;
+            }
             if delivery.missing(gtid) > 0 {
                 let text = format!("it holds {gtid}, of which {} rows are not in the log", delivery.missing(gtid));
                 return Err(Violation::new(NAME, text));

@@ -14,6 +14,8 @@ pub struct Delivery {
     committed: BTreeMap<String, usize>,
     found: BTreeMap<String, BTreeSet<(u16, u64)>>,
     dead: BTreeMap<String, usize>,
+    /// Transactions that the source lost, and the epoch until which records of their name tell of the lost ones.
+    lost: BTreeMap<String, u16>,
 }
 
 impl Delivery {
@@ -22,9 +24,21 @@ impl Delivery {
         self.committed.insert(gtid.to_owned(), rows);
     }
 
+    /// The source lost a transaction in this epoch. If its name comes again it is another one, and in a later epoch.
+    pub fn lost(&mut self, gtid: &str, epoch: u16) {
+        self.committed.remove(gtid);
+        self.found.remove(gtid);
+        self.lost.insert(gtid.to_owned(), epoch);
+    }
+
+    /// Whether a checkpoint of this epoch that holds the transaction means one that the source lost.
+    pub fn means_lost(&self, gtid: &str, epoch: u16) -> bool {
+        self.lost.get(gtid).is_some_and(|&until| epoch <= until)
+    }
+
     /// A change is in the log.
     pub fn change(&mut self, change: &LogChange) {
-        if let Some(gtid) = &change.gtid {
+        if let Some(gtid) = change.gtid.as_ref().filter(|gtid| !self.means_lost(gtid, change.epoch)) {
             self.found.entry(gtid.clone()).or_default().insert(change.version());
         }
     }
@@ -80,6 +94,21 @@ mod tests {
         delivery.committed("uuid:99", 1);
         assert!(delivery.at_rest().is_err());
         delivery.dead_letter("uuid:99", 1);
+        assert!(delivery.at_rest().is_ok());
+    }
+
+    #[test]
+    fn a_record_of_a_lost_transaction_does_not_stand_for_the_next_of_its_name() {
+        let mut delivery = Delivery::default();
+        let row = change("1", 10, "a");
+        delivery.committed("uuid:10", 1);
+        delivery.change(&row);
+        delivery.lost("uuid:10", 1);
+        assert!(delivery.at_rest().is_ok(), "nobody is owed what is lost");
+        delivery.committed("uuid:10", 1);
+        delivery.change(&row);
+        assert!(delivery.at_rest().is_err());
+        delivery.change(&LogChange { epoch: 2, ..row });
         assert!(delivery.at_rest().is_ok());
     }
 }

@@ -85,9 +85,24 @@ kinds! {
     MySqlStreamBreaks "mysql-stream-breaks" Times "A running stream breaks.",
     MySqlChecksum "mysql-checksum" Times "A stream delivers an event whose checksum does not match.",
     MySqlRotate "mysql-rotate" Nothing "The next event goes to a new file.",
+    MySqlPurge "mysql-purge" Nothing "Binary logs are rotated, and all but the newest purged.",
+    MySqlLosesTail "mysql-loses-tail" Times "A crash loses the last transactions; their GTIDs come again.",
+    MySqlFailover "mysql-failover" Nothing "The written server dies for good; the next standby is promoted.",
+    ReplicasLag "replicas-lag" Span "Standbys receive nothing and catch up at the end.",
+    ZooKeeperFresh "zookeeper-fresh" Nothing "Another, empty ensemble stands at the same address.",
 }
 
 impl FaultKind {
+    /// Whether it means something only where standbys are.
+    pub fn of_standbys(self) -> bool {
+        matches!(self, Self::MySqlFailover | Self::ReplicasLag)
+    }
+
+    /// Whether it changes what has been: no draw takes it, for scenarios say what is expected then.
+    pub fn of_history(self) -> bool {
+        matches!(self, Self::MySqlPurge | Self::MySqlLosesTail | Self::ZooKeeperFresh) || self.of_standbys()
+    }
+
     /// Whether it acts on the network or on processes, rather than within a service.
     pub fn of_hosts(self) -> bool {
         matches!(self.needs(), Needs::Host | Needs::Pair)

@@ -12,6 +12,7 @@ pub use fault::{Fault, FaultKind, Moment, Needs};
 pub use parse::{ScenarioError, check, parse};
 
 use serde::{Deserialize, Serialize};
+use towpath_engine::cause::Cause;
 
 use crate::oracle::documents::SINKS;
 
@@ -43,6 +44,8 @@ pub enum Fencing {
 pub struct Topology {
     /// Deployer processes: `deployer-1`, `deployer-2`, …
     pub deployers: u32,
+    /// Servers that follow `mysql` and that deployers know: `mysql-2`, …
+    pub standbys: u32,
     /// Adapter processes, each with all sinks: `adapter-1`, …
     pub adapters: u32,
     /// Partitions of the topic.
@@ -59,6 +62,7 @@ impl Default for Topology {
     fn default() -> Self {
         Self {
             deployers: 2,
+            standbys: 0,
             adapters: 2,
             partitions: 3,
             fencing: Fencing::Transactions,
@@ -71,10 +75,20 @@ impl Default for Topology {
 impl Topology {
     /// The names of all hosts, services first.
     pub fn hosts(&self) -> Vec<String> {
-        let services = ["mysql", "kafka", "zookeeper", "elasticsearch"].map(str::to_owned);
+        let services = ["kafka", "zookeeper", "elasticsearch"].map(str::to_owned);
+        self.sources().into_iter().chain(services).chain(self.processes()).collect()
+    }
+
+    /// The names of the MySQL servers: the source, then those that follow it.
+    pub fn sources(&self) -> Vec<String> {
+        let standbys = (1..=self.standbys).map(|n| format!("mysql-{}", n + 1));
+        std::iter::once("mysql".to_owned()).chain(standbys).collect()
+    }
+
+    /// The names of deployers and adapters.
+    pub fn processes(&self) -> Vec<String> {
         let deployers = (1..=self.deployers).map(|n| format!("deployer-{n}"));
-        let adapters = (1..=self.adapters).map(|n| format!("adapter-{n}"));
-        services.into_iter().chain(deployers).chain(adapters).collect()
+        deployers.chain((1..=self.adapters).map(|n| format!("adapter-{n}"))).collect()
     }
 }
 
@@ -125,6 +139,10 @@ pub struct Expect {
     pub takeovers_at_least: Option<u32>,
     /// Without a leader at most this long at a time.
     pub leaderless_at_most: Option<Span>,
+    /// Deployers do not go on but name this cause; then nothing comes to rest and the run ends with it.
+    pub stops_with: Option<Cause>,
+    /// At least so many epochs after the first.
+    pub epochs_at_least: Option<u32>,
     /// Exactly so many rows among the dead letters of the deployers.
     pub dead_letters: Option<u32>,
     /// At least so many row changes arrive in the log.

@@ -124,9 +124,12 @@ fn check_fault(scenario: &Scenario, fault: &Fault) -> Result<(), String> {
     if fault.host.is_some() && fault.host == fault.peer {
         return Err("`host` and `peer` are the same".into());
     }
-    let service = |name: &String| ["mysql", "kafka", "zookeeper", "elasticsearch"].contains(&name.as_str());
-    if matches!(fault.kind, FaultKind::Crash | FaultKind::Pause) && fault.host.as_ref().is_some_and(service) {
+    let process = |name: &String| name == "leader" || scenario.topology.processes().contains(name);
+    if matches!(fault.kind, FaultKind::Crash | FaultKind::Pause) && !fault.host.as_ref().is_none_or(process) {
         return Err("only deployers and adapters can crash or pause; services have faults of their own".into());
+    }
+    if fault.kind.of_standbys() && scenario.topology.standbys == 0 {
+        return Err("it needs `standbys` in `topology`".into());
     }
     if fault.lasts == Some(Span::ZERO) || fault.times == Some(0) {
         return Err("it would do nothing".into());
@@ -144,6 +147,9 @@ fn check_whole(scenario: &Scenario) -> Result<(), String> {
     }
     if topology.deployers + topology.adapters > 12 {
         return Err("`topology` has more than 12 processes: a step costs time for each of them".into());
+    }
+    if topology.standbys > 2 {
+        return Err("`topology` has more than 2 standbys".into());
     }
     if work.rate == 0 || work.transactions == 0 || work.orders == 0 {
         return Err("`workload` does nothing: `rate`, `transactions` and `orders` must be positive".into());

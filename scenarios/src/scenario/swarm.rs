@@ -47,13 +47,14 @@ pub fn draw(seed: u64) -> Scenario {
 /// A few kinds a run, so that some runs know only crashes and others only lost answers.
 fn kinds(rng: &mut Rng) -> Vec<FaultKind> {
     let wanted = 1 + rng.below(6);
-    (0..wanted).map(|_| FaultKind::ALL[rng.below(FaultKind::ALL.len() as u64) as usize]).collect()
+    let all: Vec<FaultKind> = FaultKind::ALL.iter().copied().filter(|kind| !kind.of_history()).collect();
+    (0..wanted).map(|_| all[rng.below(all.len() as u64) as usize]).collect()
 }
 
 fn fault(rng: &mut Rng, kinds: &[FaultKind], topology: &Topology) -> Fault {
     let kind = kinds[rng.below(kinds.len() as u64) as usize];
     let needs = kind.needs();
-    let engine = topology.hosts().split_off(4);
+    let engine = topology.processes();
     let of_process = matches!(needs, Needs::Host | Needs::Pair | Needs::HostOnly);
     let by_call = rng.below(3) == 0;
     let moment = || Moment { call: String::new(), nth: 1, after: false };

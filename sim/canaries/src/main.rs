@@ -10,12 +10,12 @@ fn main() -> Result<()> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args.as_slice() {
         ["list"] => {
-            Canary::ALL.iter().for_each(|(_, name, oracle)| println!("{name} {oracle}"));
+            Canary::ALL.iter().for_each(|(_, name, oracle, scenario)| println!("{name} {oracle} {scenario}"));
             Ok(())
         }
         ["none", rest @ ..] => towpath_sim_worker::cli::serve(rest),
         [name, rest @ ..] => {
-            let (canary, ..) = Canary::ALL.iter().find(|(_, known, _)| known == name).context("no such canary")?;
+            let (canary, ..) = Canary::ALL.iter().find(|(_, known, ..)| known == name).context("no such canary")?;
             choose(*canary);
             towpath_sim_worker::cli::serve(rest)
         }

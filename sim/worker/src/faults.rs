@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use std::time::Duration;
 use towpath_models::elasticsearch::ElasticsearchFault as Es;
 use towpath_models::kafka::KafkaFault as Log;
-use towpath_models::mysql::MySqlFault as Source;
+use towpath_models::mysql::{MySql, MySqlFault as Source};
 use towpath_models::zookeeper::ZooKeeperFault as Zk;
 use towpath_scenarios::scenario::{Fault, FaultKind as Kind, sinks};
 use turmoil::Sim;
@@ -50,7 +50,7 @@ pub fn begin(
     let met = host.clone();
     let peer = fault.peer.clone().unwrap_or_default();
     let times = fault.times.unwrap_or(1);
-    let (mysql, kafka) = (world.mysql.clone(), world.kafka.clone());
+    let (mysql, kafka) = (world.source().clone(), world.kafka.clone());
     let (zookeeper, elasticsearch) = (world.zookeeper.clone(), world.elasticsearch.clone());
     let log = |what: Log| {
         let kafka = world.kafka.clone();
@@ -102,13 +102,33 @@ pub fn begin(
         Kind::MySqlStreamBreaks => world.at_services(move || mysql.fail_next(Source::StreamBreaks, times)),
         Kind::MySqlChecksum => world.at_services(move || mysql.fail_next(Source::Checksum, times)),
         Kind::MySqlRotate => world.at_services(move || mysql.rotate()),
+        Kind::MySqlPurge => world.at_services(move || purge(&mysql)),
+        Kind::MySqlLosesTail => {
+            let sources = world.sources.clone();
+            world.at_services(move || sources.lose_tail(times as usize));
+        }
+        Kind::MySqlFailover => {
+            let sources = world.sources.clone();
+            world.at_services(move || {
+                sources.fail_over();
+            });
+        }
+        Kind::ReplicasLag => world.sources.lag(true),
+        Kind::ZooKeeperFresh => {
+            let sources = world.sources.clone();
+            world.at_services(move || {
+                zookeeper.replace_with_fresh();
+                zookeeper.create_path("/towpath");
+                sources.turn_back();
+            });
+        }
     }
     Ok(fault.lasts.map(|lasts| Active { index, kind: fault.kind, host: met, peer, until: now + lasts.duration() }))
 }
 
 /// Ends a fault that lasted.
 pub fn end(world: &World, sim: &mut Sim<'_>, active: &Active) {
-    let (mysql, kafka) = (world.mysql.clone(), world.kafka.clone());
+    let (mysql, kafka) = (world.source().clone(), world.kafka.clone());
     let (zookeeper, elasticsearch) = (world.zookeeper.clone(), world.elasticsearch.clone());
     let (host, peer) = (active.host.as_str(), active.peer.as_str());
     match active.kind {
@@ -128,6 +148,7 @@ pub fn end(world: &World, sim: &mut Sim<'_>, active: &Active) {
         Kind::ElasticsearchHold => world.at_services(move || elasticsearch.hold_bulks(false)),
         Kind::MySqlDown => world.at_services(move || mysql.start()),
         Kind::MySqlSilent => world.at_services(move || mysql.set_silent(false)),
+        Kind::ReplicasLag => world.sources.lag(false),
         // These do not last.
         _ => {}
     }
@@ -135,10 +156,10 @@ pub fn end(world: &World, sim: &mut Sim<'_>, active: &Active) {
 
 /// Forgets what was planned within the services and has not happened.
 pub fn calm(world: &World) {
-    let (mysql, kafka) = (world.mysql.clone(), world.kafka.clone());
+    let (sources, kafka) = (world.sources.clone(), world.kafka.clone());
     let (zookeeper, elasticsearch) = (world.zookeeper.clone(), world.elasticsearch.clone());
     world.at_services(move || {
-        mysql.clear_faults();
+        sources.all().iter().for_each(MySql::clear_faults);
         kafka.clear_faults();
         zookeeper.clear_faults();
         elasticsearch.clear_faults();
@@ -147,10 +168,18 @@ pub fn calm(world: &World) {
 
 /// How many of the services' planned faults have happened.
 pub fn fired(world: &World) -> u64 {
-    world.mysql.faults_fired()
+    world.sources.all().iter().map(MySql::faults_fired).sum::<u64>()
         + world.kafka.faults_fired()
         + world.zookeeper.faults_fired()
         + world.elasticsearch.faults_fired()
+}
+
+/// Only what is written from now on stays in the server's binary logs.
+fn purge(mysql: &MySql) {
+    mysql.rotate();
+    if let Some((newest, _)) = mysql.binlog_files().pop() {
+        let _ = mysql.purge_to(&newest);
+    }
 }
 
 /// The group of a sink.

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::FutureExt;
 use serde_json::Value as Json;
 use towpath_engine::format::{ChangeKind, ChangeRecord, Incoming, Reader};
+use towpath_engine::gtid::GtidSet;
 use towpath_engine::ports::index::SearchIndex;
 use towpath_engine::state;
 use towpath_models::orders;
@@ -41,6 +42,8 @@ pub struct Observer {
     history: History,
     searches: Searches,
     soft: bool,
+    /// Rows may rightly show older states again: the source lost some, or all is read once more.
+    turned_back: bool,
     /// Transactions with rows of captured tables, in order of their commits.
     commits: Vec<String>,
     /// Keys of rows that are dead letters.
@@ -65,6 +68,7 @@ impl Observer {
             history: History::default(),
             searches: Searches::default(),
             soft: topology.deletes == Deletes::Soft,
+            turned_back: false,
             commits: Vec::new(),
             dead: BTreeSet::new(),
             shown: Shown::default(),
@@ -76,6 +80,33 @@ impl Observer {
     pub fn committed(&mut self, gtid: String, rows: usize) {
         self.delivery.committed(&gtid, rows);
         self.commits.push(gtid);
+    }
+
+    /// The source's history is another one: what it no longer has is owed to nobody.
+    pub fn turned_back(&mut self, executed: &GtidSet) {
+        self.turned_back = true;
+        let epoch = self.checkpoints.epoch();
+        let gone = |gtid: &String| gtid.parse::<GtidSet>().is_ok_and(|one| !one.is_subset(executed));
+        let (lost, kept) = std::mem::take(&mut self.commits).into_iter().partition(gone);
+        self.commits = kept;
+        let lost: Vec<String> = lost;
+        tracing::info!(transactions = lost.len(), "the source has lost");
+        for gtid in lost {
+            self.delivery.lost(&gtid, epoch);
+            if let Ok(one) = gtid.parse() {
+                self.checkpoints.lost(&one);
+            }
+        }
+    }
+
+    /// Whether it was another one before.
+    pub fn has_turned_back(&self) -> bool {
+        self.turned_back
+    }
+
+    /// Epochs after the first.
+    pub fn epochs(&self) -> u16 {
+        self.checkpoints.epoch().saturating_sub(1)
     }
 
     /// Rows found in the log.
@@ -122,7 +153,7 @@ impl Observer {
             self.index(world)?;
         }
         let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner).take();
-        for (alias, documents) in shown.iter().flatten().filter(|_| self.soft) {
+        for (alias, documents) in shown.iter().flatten().filter(|_| self.soft && !self.turned_back) {
             for (id, source) in documents {
                 if let Ok(source) = serde_json::from_slice::<Json>(source) {
                     self.searches.shows(alias, id, &source)?;
@@ -193,7 +224,7 @@ impl Observer {
         self.dead_records(world)?;
         self.delivery.at_rest()?;
         let mut rows = Vec::new();
-        for row in world.mysql.rows(DATABASE, Table::Orders.name()) {
+        for row in world.source().rows(DATABASE, Table::Orders.name()) {
             rows.push(orders::from_model(&row).map_err(|error| Violation::new("documents", error.to_string()))?);
         }
         rows.retain(|row| !self.dead.contains(&towpath_scenarios::workload::key_of(row)));
@@ -251,7 +282,7 @@ fn rows(change: &ChangeRecord, partition: u32, place: i64) -> Vec<LogChange> {
             term: change.headers.term,
             epoch: change.headers.epoch,
             offset: row.offset(),
-            gtid: change.headers.gtid.clone(),
+            gtid: change.headers.gtid.clone().filter(|gtid| !gtid.is_empty()),
             table: shape.table.clone(),
             key: shape.primary_key.iter().map(|&column| text(column)).collect::<Vec<_>>().join(","),
             content: format!("{kind} {}", columns.join("|")),

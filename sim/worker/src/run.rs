@@ -160,8 +160,12 @@ impl Course<'_> {
     /// One step of the simulation and a look at what came of it.
     fn step(&mut self, sim: &mut turmoil::Sim<'_>, looked: &mut Duration) -> Result<Option<Violation>> {
         self.world.set_elapsed(sim.elapsed());
+        self.world.replicate();
         sim.step().map_err(|error| anyhow!("the simulation broke: {error}"))?;
         let now = sim.elapsed();
+        if self.world.sources.has_turned_back() {
+            self.observer.turned_back(&self.world.executed());
+        }
         for arrival in self.world.points.arrivals() {
             self.begin(sim, arrival.fault, Some(arrival.host.clone()), now);
         }
@@ -236,8 +240,12 @@ impl Course<'_> {
 
     fn commit(&mut self, transaction: &Transaction) -> Result<()> {
         self.written += 1;
-        let commit = self.world.mysql.commit(&orders::operations(transaction))?;
-        self.observer.committed(commit.gtid, transaction.ops.len());
+        match self.world.source().commit(&orders::operations(transaction)) {
+            Ok(commit) => self.observer.committed(commit.gtid, transaction.ops.len()),
+            // The application hears that a row it wrote is not there any more.
+            Err(error) if self.observer.has_turned_back() => tracing::debug!("refused by the source: {error}"),
+            Err(error) => return Err(error.into()),
+        }
         Ok(())
     }
 
@@ -267,6 +275,10 @@ impl Course<'_> {
             if quiet.is_some_and(|since| now >= since + QUIET) {
                 break;
             }
+            let stop = self.scenario.expect.stops_with;
+            if stop.is_some_and(|cause| self.world.processes.deployers_stop_with(cause.name())) {
+                return Ok(self.expectations(fired));
+            }
             if now > until + QUIET {
                 let ended = self.world.processes.ended();
                 let text = format!("no rest within {bound:?} after the last fault; ended by themselves: {ended:?}");
@@ -287,12 +299,17 @@ impl Course<'_> {
         let expect = &self.scenario.expect;
         let begun: u32 = self.begun.values().sum();
         let within = self.scenario.faults.iter().any(|fault| fault.times.is_some());
-        let missed = if begun == 0 && !self.scenario.faults.is_empty() {
+        let rests = self.observer.is_quiet(&self.world);
+        let missed = if let Some(cause) = expect.stops_with.filter(|_| rests) {
+            Some(format!("everything came to rest, a stop for `{}` was expected", cause.name()))
+        } else if begun == 0 && !self.scenario.faults.is_empty() {
             Some("no fault has begun: the run proves nothing".to_owned())
         } else if within && fired == 0 {
             Some("no call has met a planned fault: the run proves nothing".to_owned())
         } else if expect.takeovers_at_least.is_some_and(|least| self.observer.terms.len() < least as usize + 1) {
             Some(format!("{} leaders, more takeovers were expected", self.observer.terms.len()))
+        } else if expect.epochs_at_least.is_some_and(|least| u32::from(self.observer.epochs()) < least) {
+            Some(format!("{} epochs after the first, more were expected", self.observer.epochs()))
         } else if expect.changes_at_least.is_some_and(|least| self.observer.rows() < least as usize) {
             Some(format!("{} row changes in the log, more were expected", self.observer.rows()))
         } else if expect.dead_letters.is_some_and(|count| self.observer.dead_letters() != count as usize) {

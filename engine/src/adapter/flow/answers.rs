@@ -5,6 +5,7 @@ use tokio::time::Instant;
 use super::super::outcome::{Outcome, RequestOutcome, classify, classify_request};
 use super::lane::Item;
 use super::{Effect, Flow};
+use crate::canary::{self, Canary};
 use crate::cause::{Cause, Stop};
 use crate::env::backoff;
 use crate::ports::index::{IndexError, ItemResult};
@@ -60,6 +61,9 @@ impl Flow {
         let mut trouble = None;
         let mut again = sent;
         match classify_request(error) {
+            RequestOutcome::Retry(_) if canary::on(Canary::RequestLost) => {
+                again.drain(..).for_each(|item| self.settle(&item, false));
+            }
             RequestOutcome::Retry(stop) => {
                 self.metrics.retries.add(again.len() as u64);
                 trouble = Some(stop);

@@ -42,29 +42,38 @@ impl MySql {
     /// Receives all that the source has and this server neither executed nor received. An error if the source has
     /// purged some of it, does not answer, or nothing is followed.
     pub fn receive(&self) -> Result<usize, SqlError> {
-        let channel = lock(&self.inner).channel.clone().filter(|channel| channel.receiving);
-        let Some(channel) = channel else { return Err(SqlError("no replication channel receives".into())) };
-        let (history, purged) = {
-            let source = lock(&channel.source.inner);
+        let (source, known) = {
+            let inner = lock(&self.inner);
+            let Some(channel) = inner.channel.as_ref().filter(|channel| channel.receiving) else {
+                return Err(SqlError("no replication channel receives".into()));
+            };
+            let mut known = inner.server.executed.clone();
+            channel.relay.iter().for_each(|logged| known.add(&logged.source, logged.number));
+            (channel.source.clone(), known)
+        };
+        // The two servers are never locked together.
+        let news: Vec<Logged> = {
+            let source = lock(&source.inner);
             if !source.up || source.silent {
                 return Err(SqlError("the replication source does not answer".into()));
             }
-            (source.server.history.clone(), source.server.purged.clone())
-        };
-        self.change(|inner, _| {
-            let Some(channel) = &mut inner.channel else { return Ok(0) };
-            let mut known = inner.server.executed.clone();
-            channel.relay.iter().for_each(|logged| known.add(&logged.source, logged.number));
-            if !purged.is_subset(&known) {
+            if !source.server.purged.is_subset(&known) {
                 return Err(SqlError("the replication source has purged needed binary logs".into()));
             }
-            let before = channel.relay.len();
-            for logged in history.into_iter().filter(|logged| !known.contains(&logged.source, logged.number)) {
-                channel.received.add(&logged.source, logged.number);
-                channel.relay.push_back(logged);
-            }
-            Ok(channel.relay.len() - before)
-        })
+            let history = source.server.history.iter();
+            history.filter(|logged| !known.contains(&logged.source, logged.number)).cloned().collect()
+        };
+        let count = news.len();
+        if count > 0 {
+            self.change(|inner, _| {
+                let Some(channel) = &mut inner.channel else { return };
+                for logged in news {
+                    channel.received.add(&logged.source, logged.number);
+                    channel.relay.push_back(logged);
+                }
+            });
+        }
+        Ok(count)
     }
 
     /// Applies up to `count` received transactions in order; how many were.

@@ -57,6 +57,11 @@ impl EventLog for RemoteLog {
         self.call("log.ensure", move |kafka| async move { kafka.ensure_topic(&name, partitions).await }).await
     }
 
+    async fn ensure_history(&self, name: &str) -> Result<TopicInfo, LogError> {
+        let name = name.to_owned();
+        self.call("log.ensure", move |kafka| async move { kafka.ensure_history(&name).await }).await
+    }
+
     async fn producer(
         &self,
         topic: &str,

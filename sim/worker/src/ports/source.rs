@@ -68,7 +68,9 @@ impl BinlogSource for RemoteSource {
         let mysql = self.mysql.clone();
         let work = move || async move { mysql.table_schemas(&|_, _| true).await };
         let mut snapshot = self.link.call("source.schemas", CALL_WITHIN, work).await.map_err(unavailable)??;
-        snapshot.tables.retain(|table| accept(&table.database, &table.table));
+        let found = std::mem::take(&mut snapshot.tables).into_iter().zip(std::mem::take(&mut snapshot.collations));
+        (snapshot.tables, snapshot.collations) =
+            found.filter(|(table, _)| accept(&table.database, &table.table)).unzip();
         Ok(snapshot)
     }
 

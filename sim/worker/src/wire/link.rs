@@ -1,4 +1,4 @@
-//! A process's way to one service: a connection, made when needed and made anew when it broke, and calls with deadlines.
+//! A process's way to one service: a connection, made when needed and again when it broke, and calls with deadlines.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -58,19 +58,19 @@ struct Connection {
 #[derive(Clone)]
 pub struct Link {
     network: Network,
-    service: &'static str,
+    service: String,
     connection: Arc<tokio::sync::Mutex<Option<Arc<Connection>>>>,
 }
 
 impl Link {
     /// A link to a service's host; connects at the first call.
-    pub fn new(network: &Network, service: &'static str) -> Self {
-        Self { network: network.clone(), service, connection: Arc::default() }
+    pub fn new(network: &Network, service: &str) -> Self {
+        Self { network: network.clone(), service: service.to_owned(), connection: Arc::default() }
     }
 
     /// Another link to the same service, with a connection of its own.
     pub fn separate(&self) -> Self {
-        Self::new(&self.network, self.service)
+        Self::new(&self.network, &self.service)
     }
 
     /// The process's name.
@@ -130,7 +130,7 @@ impl Link {
             return Ok(Arc::clone(connection));
         }
         *current = None;
-        let stream = match timeout(CONNECT_WITHIN, TcpStream::connect((self.service, PORT))).await {
+        let stream = match timeout(CONNECT_WITHIN, TcpStream::connect((self.service.as_str(), PORT))).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(_)) | Err(_) => return Err(Lost::NotSent),
         };

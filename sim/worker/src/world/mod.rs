@@ -3,8 +3,10 @@
 //! Must not decide what happens: only what there is, and handles to it.
 
 mod process;
+mod sources;
 
 pub use process::{Processes, Running};
+pub use sources::Sources;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +17,7 @@ use towpath_engine::env::Env;
 use towpath_engine::gtid::GtidSet;
 use towpath_models::elasticsearch::{Elasticsearch, ElasticsearchConfig};
 use towpath_models::kafka::{Kafka, KafkaConfig};
-use towpath_models::mysql::{MySql, MySqlConfig};
+use towpath_models::mysql::MySql;
 use towpath_models::zookeeper::ZooKeeper;
 use towpath_scenarios::scenario::{Deletes, Topology};
 use towpath_scenarios::workload::{DATABASE, Table};
@@ -52,8 +54,8 @@ impl Deeds {
 
 /// The services and what leads to them.
 pub struct World {
-    /// The source.
-    pub mysql: MySql,
+    /// The source and its standbys.
+    pub sources: Sources,
     /// The log.
     pub kafka: Kafka,
     /// The coordinator.
@@ -79,9 +81,9 @@ impl World {
         let clock = Arc::new(AtomicU64::new(0));
         let elapsed = Arc::clone(&clock);
         let env = Env::new(move || BEGAN_MS + elapsed.load(Ordering::Relaxed), seed);
-        let mysql = MySql::new(MySqlConfig::default(), env.clone());
+        let sources = Sources::new(topology.standbys, &env);
         for table in Table::ALL {
-            mysql.create_table(table.schema(DATABASE))?;
+            sources.written().create_table(table.schema(DATABASE))?;
         }
         let kafka = Kafka::new(KafkaConfig::default());
         kafka.create_topic(NAME, topology.partitions);
@@ -94,7 +96,7 @@ impl World {
         let exchange = Exchange::default();
         Ok(Self {
             processes: Processes::new(topology.clone(), env, seed),
-            mysql,
+            sources,
             kafka,
             zookeeper,
             elasticsearch: Elasticsearch::new(settings),
@@ -110,6 +112,10 @@ impl World {
         for service in ["kafka", "zookeeper", "elasticsearch"] {
             let exchange = self.exchange.clone();
             sim.host(service, move || serve(exchange.clone()));
+        }
+        for standby in (2..=self.sources.all().len()).map(|number| format!("mysql-{number}")) {
+            let exchange = self.exchange.clone();
+            sim.host(standby, move || serve(exchange.clone()));
         }
         let (exchange, deeds) = (self.exchange.clone(), self.deeds.clone());
         sim.host("mysql", move || {
@@ -127,6 +133,11 @@ impl World {
         self.clock.store(elapsed.as_millis() as u64, Ordering::Relaxed);
     }
 
+    /// A step of replication between the MySQL servers.
+    pub fn replicate(&self) {
+        self.sources.replicate();
+    }
+
     /// Does something at the services, on their clock, within the next step.
     pub fn at_services(&self, deed: impl FnOnce() + Send + 'static) {
         self.deeds.queue.lock().unwrap_or_else(PoisonError::into_inner).push_back(Box::new(deed));
@@ -138,8 +149,13 @@ impl World {
         self.zookeeper.first_candidate(&format!("/towpath/{NAME}"))
     }
 
+    /// The server that is written.
+    pub fn source(&self) -> &MySql {
+        self.sources.written()
+    }
+
     /// All that the source has executed.
     pub fn executed(&self) -> GtidSet {
-        self.mysql.executed().to_string().parse().unwrap_or_default()
+        self.source().executed().to_string().parse().unwrap_or_default()
     }
 }

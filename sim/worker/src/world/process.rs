@@ -7,16 +7,18 @@ use tokio::sync::watch;
 use towpath_engine::adapter::config::{Deletes as SinkDeletes, Fencing as SinkFencing};
 use towpath_engine::adapter::{Adapter, AdapterConfig, AdapterPorts, AdapterStatus, SinkConfig};
 use towpath_engine::deployer::{
-    Deployer, DeployerConfig, DeployerStatus, EpochIndex, Fencing as LogFencing, Ports, Start, StateEpochs, TableFilter,
+    Deployer, DeployerConfig, DeployerStatus, EpochIndex, Fencing as LogFencing, Ports, Role, Start, StateEpochs,
+    TableFilter,
 };
 use towpath_engine::env::Env;
 use towpath_engine::metrics::Registry;
 use towpath_engine::ports::index::SearchIndex;
+use towpath_engine::ports::source::BinlogSource;
 use towpath_scenarios::oracle::documents::SINKS;
 use towpath_scenarios::scenario::{Deletes, Fencing, Topology};
 use towpath_scenarios::workload::{DATABASE, Table};
 
-use super::{NAME, SESSION, World};
+use super::{NAME, SESSION, Sources, World};
 use crate::ports::{RemoteCoordinators, RemoteIndex, RemoteLog, RemoteSource};
 use crate::wire::{Gate, Link, Network};
 
@@ -61,6 +63,19 @@ impl Processes {
         self.running().iter().filter_map(|(name, one)| Some(format!("{name}: {}", one.ended.as_ref()?))).collect()
     }
 
+    /// Whether all deployers have ended for this cause, or the one that leads waits for it.
+    pub fn deployers_stop_with(&self, cause: &str) -> bool {
+        let running = self.running();
+        let deployers = running.values().filter_map(|one| Some((one.deployer.as_ref()?.borrow(), one.ended.as_ref())));
+        let (mut all, mut leader) = (true, false);
+        for (status, ended) in deployers {
+            all &= ended.is_some_and(|ended| ended.contains(cause));
+            leader |= matches!(status.role, Role::TakingOver | Role::Leader)
+                && status.causes().iter().any(|text| text.contains(cause));
+        }
+        all || leader
+    }
+
     /// What each says about itself, for a person.
     pub fn describe(&self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -89,7 +104,7 @@ impl Processes {
                     points: world.points.clone(),
                 },
                 models: (
-                    world.mysql.clone(),
+                    world.sources.clone(),
                     world.kafka.clone(),
                     world.zookeeper.clone(),
                     world.elasticsearch.clone(),
@@ -114,7 +129,6 @@ impl Processes {
 
 use towpath_models::elasticsearch::Elasticsearch;
 use towpath_models::kafka::Kafka;
-use towpath_models::mysql::MySql;
 use towpath_models::zookeeper::ZooKeeper;
 
 /// What one process is started from, again and again.
@@ -122,7 +136,7 @@ use towpath_models::zookeeper::ZooKeeper;
 struct Starter {
     processes: Processes,
     network: Network,
-    models: (MySql, Kafka, ZooKeeper, Elasticsearch),
+    models: (Sources, Kafka, ZooKeeper, Elasticsearch),
     number: u32,
 }
 
@@ -185,6 +199,9 @@ impl Starter {
         config.instance = self.name().to_owned();
         config.start = Some(Start::Oldest);
         config.session_timeout = SESSION;
+        config.failover_after = Duration::from_secs(8);
+        config.failover_catchup = Duration::from_secs(15);
+        config.failover_min_interval = Duration::from_secs(10);
         config.max_record_bytes = topology.max_record_bytes as usize;
         config.backoff = (Duration::from_millis(100), Duration::from_secs(3));
         config.fencing = match topology.fencing {
@@ -196,9 +213,14 @@ impl Starter {
             Err(error) => return self.show(Running { ended: Some(format!("{error:?}")), ..Running::default() }),
         };
         let index = self.index();
+        let servers = self.models.0.all().iter().zip(topology.sources());
+        let mut sources = servers.map(|(server, host)| {
+            Arc::new(RemoteSource::new(Link::new(&self.network, &host), server.clone())) as Arc<dyn BinlogSource>
+        });
+        let Some(source) = sources.next() else { return };
         let ports = Ports {
-            source: Arc::new(RemoteSource::new(Link::new(&self.network, "mysql"), self.models.0.clone())),
-            standby: Vec::new(),
+            source,
+            standby: sources.collect(),
             log: Arc::new(self.log()),
             coordinator: Arc::new(self.coordinators()),
             indexes: self

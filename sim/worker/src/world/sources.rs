@@ -1,0 +1,97 @@
+//! The MySQL servers: the one that is written, and those that follow it.
+//!
+//! Replication goes on by itself, step by step, unless a fault holds it. Must not decide which server is written.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+
+use towpath_engine::env::Env;
+use towpath_models::mysql::{MySql, MySqlConfig};
+
+/// Standbys look for news once in so many steps.
+const EVERY: u32 = 5;
+
+/// The servers, in the order in which deployers know them.
+#[derive(Clone)]
+pub struct Sources {
+    servers: Arc<Vec<MySql>>,
+    written: Arc<AtomicUsize>,
+    lagging: Arc<AtomicBool>,
+    turned_back: Arc<AtomicBool>,
+    steps: Arc<AtomicU32>,
+}
+
+impl Sources {
+    /// A server and so many that follow it.
+    pub fn new(standbys: u32, env: &Env) -> Self {
+        let first = MySql::new(MySqlConfig::default(), env.clone());
+        let standby = |number: u32| {
+            let server_uuid = format!("0a1b2c3d-0000-11f1-8000-{number:012}");
+            first.replica(MySqlConfig { server_uuid, server_id: number, ..MySqlConfig::default() })
+        };
+        let servers = std::iter::once(first.clone()).chain((2..standbys + 2).map(standby)).collect();
+        Self {
+            servers: Arc::new(servers),
+            written: Arc::default(),
+            lagging: Arc::default(),
+            turned_back: Arc::default(),
+            steps: Arc::default(),
+        }
+    }
+
+    /// All of them.
+    pub fn all(&self) -> &[MySql] {
+        &self.servers
+    }
+
+    /// The one that is written.
+    pub fn written(&self) -> &MySql {
+        &self.servers[self.written.load(Ordering::Relaxed)]
+    }
+
+    /// A step of replication. A standby whose source is dead waits for another one.
+    pub fn replicate(&self) {
+        let step = self.steps.fetch_add(1, Ordering::Relaxed);
+        if step.is_multiple_of(EVERY) && !self.lagging.load(Ordering::Relaxed) {
+            for server in self.servers.iter().skip(self.written.load(Ordering::Relaxed) + 1) {
+                if server.receive().is_ok_and(|count| count > 0) {
+                    let _ = server.apply(usize::MAX);
+                }
+            }
+        }
+    }
+
+    /// Holds replication, or lets it go on.
+    pub fn lag(&self, lagging: bool) {
+        self.lagging.store(lagging, Ordering::Relaxed);
+    }
+
+    /// The written server dies for good; the next one is promoted and followed by those behind it. `false` if there is
+    /// none.
+    pub fn fail_over(&self) -> bool {
+        let next = self.written.load(Ordering::Relaxed) + 1;
+        let Some(server) = self.servers.get(next) else { return false };
+        self.written().stop();
+        server.promote();
+        self.servers.iter().skip(next + 1).for_each(|other| other.follow(server));
+        self.written.store(next, Ordering::Relaxed);
+        self.turn_back();
+        true
+    }
+
+    /// The written server crashes and comes up without its last transactions.
+    pub fn lose_tail(&self, count: usize) {
+        self.written().crash(count);
+        self.turn_back();
+    }
+
+    /// What was committed may be gone, or is read once more.
+    pub fn turn_back(&self) {
+        self.turned_back.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that happened since the last look.
+    pub fn has_turned_back(&self) -> bool {
+        self.turned_back.swap(false, Ordering::Relaxed)
+    }
+}
