@@ -64,7 +64,8 @@ async fn all(family: Family) -> Result<()> {
             Family::MySql => stack.mysql()?.root_url(),
             Family::MariaDb => stack.mariadb()?.root_url(),
         })?;
-        for (number, values) in settings::deal(settings::of(family), RUNS, &mut random).into_iter().enumerate() {
+        for (number, mut values) in settings::deal(settings::of(family), RUNS, &mut random).into_iter().enumerate() {
+            settings::agree(family, &mut values);
             let cases = deal(&makers, &mut random);
             let under = under(family, &values, size);
             let place = || format!("seed {seed}, run {number}, {}", describe(&under));
@@ -160,7 +161,8 @@ fn report(histogram: &Histogram, makers: &[Maker], family: Family, tables: usize
         let row = histogram.get(&maker.name);
         let counts: Vec<usize> =
             cells.iter().map(|cell| row.and_then(|row| row.get(cell)).copied().unwrap_or(0)).collect();
-        empty += counts.iter().filter(|count| **count == 0).count();
+        let possible = |(at, value): &(usize, &str)| settings::may_meet(family, &maker.name, names(*at), value);
+        empty += counts.iter().zip(&cells).filter(|(count, cell)| **count == 0 && possible(cell)).count();
         // Each value is in one cell of each setting.
         sum += counts.iter().sum::<usize>() / (settings.len() + 1);
         let shown: Vec<String> =

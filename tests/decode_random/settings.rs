@@ -85,3 +85,18 @@ pub fn deal(settings: &[Setting], runs: usize, random: &mut Random) -> Vec<Vec<u
     }
     all
 }
+
+/// Settings that stop a pipeline together, as another test shows: a change within a JSON document needs the document.
+pub fn agree(family: Family, values: &mut [usize]) {
+    let place = |name: &str| of(family).iter().position(|setting| setting.name == name);
+    if let (Some(image), Some(json)) = (place("image"), place("json"))
+        && values[json] != 0
+    {
+        values[image] = 0;
+    }
+}
+
+/// Whether a type can be met under a setting's value: MariaDB leaves virtual columns out of minimal images.
+pub fn may_meet(family: Family, kind: &str, setting: &str, value: &str) -> bool {
+    !(family == Family::MariaDb && kind == "virtual generated" && (setting, value) == ("image", "MINIMAL"))
+}

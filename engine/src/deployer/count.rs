@@ -123,12 +123,15 @@ fn mariadb_with(list: &str, domain: u32, server: u32, sequence: u64) -> String {
     parts.join(",")
 }
 
+/// No binlog is longer, in bytes: a place beyond is damage, and would leave no room to count on.
+const LONGEST_FILE: u64 = 1 << 56;
+
 /// The place in a file that its last 32 bits tell, where none before `known` can be meant. Skipped transactions leave
 /// gaps, so it is the next such place.
 pub fn whole_place(known: u64, low: u32) -> u64 {
     const WRAP: u64 = 1 << 32;
     let place = (known & !(WRAP - 1)) | u64::from(low);
-    if place < known { place + WRAP } else { place }
+    if place < known { place.saturating_add(WRAP) } else { place }
 }
 
 /// What an event means for the flow of transactions.
@@ -257,6 +260,12 @@ impl Counter {
         }
         if let Event::Heartbeat { file, position } = event {
             // A gap of skipped transactions may be longer than 32 bits tell: heartbeats in it say the whole place.
+            if *position > LONGEST_FILE {
+                return Err(Stop::new(
+                    Cause::Corrupt,
+                    format!("a heartbeat tells of byte {position} of {}", self.file),
+                ));
+            }
             if self.open.is_none() && *self.file == **file && *position > u64::from(u32::MAX) {
                 self.position = self.position.max(*position);
             }

@@ -167,3 +167,9 @@ fn positions_move_past_a_transaction_each_in_its_own_terms() {
     assert!(!carry(&mut set, &TransactionEnd { id: TransactionId::Anonymous, ..end }));
     assert_eq!(mariadb_with("", 3, 1, 1), "3-1-1");
 }
+
+#[test]
+fn a_place_at_the_end_of_all_numbers_does_not_overflow() {
+    assert_eq!(whole_place(5 << 32 | 7, 3), 6 << 32 | 3);
+    assert_eq!(whole_place(u64::MAX, 3), u64::MAX);
+}
