@@ -156,6 +156,9 @@ pub struct Scenario {
     /// The file's name without suffix.
     #[serde(default)]
     pub name: String,
+    /// Whether it was drawn from a seed; a file cannot say so. A drawn fault may wait for a moment that never comes.
+    #[serde(default)]
+    pub drawn: bool,
     /// What a user learns from it: one sentence.
     pub learn: String,
     /// How long the safety phase lasts.

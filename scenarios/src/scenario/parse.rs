@@ -37,7 +37,12 @@ pub fn parse(name: &str, text: &str) -> Result<Scenario, ScenarioError> {
         ScenarioError { name: name.to_owned(), line, message: suggest(error.message()) }
     })?;
     name.clone_into(&mut scenario.name);
-    let starts = fault_lines(text);
+    if scenario.drawn {
+        let line = lines_of(text, "drawn").first().copied().unwrap_or(0);
+        let message = "`drawn` is for plans that come from a seed: a file's faults must happen; remove it".to_owned();
+        return Err(ScenarioError { name: name.to_owned(), line, message });
+    }
+    let starts = lines_of(text, "[[fault]]");
     for (index, fault) in scenario.faults.iter().enumerate() {
         check_fault(&scenario, fault).map_err(|message| ScenarioError {
             name: name.to_owned(),
@@ -59,9 +64,9 @@ pub fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
     faults.and_then(|()| check_whole(scenario)).map_err(fail)
 }
 
-/// The lines in which the faults begin.
-fn fault_lines(text: &str) -> Vec<usize> {
-    let begins = |line: &str| line.trim_start().starts_with("[[fault]]");
+/// The lines that begin so.
+fn lines_of(text: &str, word: &str) -> Vec<usize> {
+    let begins = |line: &str| line.trim_start().starts_with(word);
     text.lines().enumerate().filter(|(_, line)| begins(line)).map(|(index, _)| index + 1).collect()
 }
 
@@ -189,6 +194,7 @@ mod tests {
     fn what_is_unknown_is_named_with_its_line_and_a_suggestion() {
         let cases = [
             ("learn = \"x\"\nlenght = \"30s\"\n", 2, "did you mean `length`?"),
+            ("learn = \"x\"\ndrawn = true\n", 2, "for plans that come from a seed"),
             ("learn = \"x\"\n\n[[fault]]\nkind = \"kafka-dwn\"\nat = \"1s\"\n", 4, "did you mean `kafka-down`?"),
             (
                 "learn = \"x\"\n[[fault]]\nkind = \"crash\"\nat = \"1s\"\nfor = \"1s\"\nhost = \"deployr-1\"\n",

@@ -35,6 +35,7 @@ pub fn draw(seed: u64) -> Scenario {
     let faults = (0..count).map(|_| fault(&mut rng, &kinds, &topology)).collect();
     Scenario {
         name: format!("swarm-{seed}"),
+        drawn: true,
         learn: "drawn from a seed".to_owned(),
         length: Span::from_millis(LENGTH_MS),
         topology,
