@@ -52,7 +52,12 @@ const DATABASE: &str = "types";
 /// The setting under which MySQL logs changes within JSON instead of the documents.
 const PATCHES: (&str, &str) = ("binlog_row_value_options", "PARTIAL_JSON");
 
-impl Run<'_> {
+impl<'s> Run<'s> {
+    /// Full row metadata, and nothing else set.
+    fn plain(root_url: &'s str, scripts: &'s [&'s str]) -> Self {
+        Self { root_url, metadata: "FULL", settings: &[], packed: false, patches: false, partial: false, scripts }
+    }
+
     /// Writes, decodes and compares; returns the number of values compared and the place of the first event.
     async fn compare(&self) -> Result<(usize, FilePosition)> {
         let server: Arc<dyn BinlogSource> = Arc::new(MySqlSource::new(SourceConfig::from_url(self.root_url)?)?);
@@ -204,15 +209,7 @@ async fn mysql_values_are_what_select_says() -> Result<()> {
     let stack = Stack::builder().mysql().start().await?;
     let root_url = stack.mysql()?.root_url();
     let scripts = &[TYPES, TYPES_MYSQL, TYPES_LARGE, PATCHES_MYSQL, VALUES, VALUES_MYSQL, CHARSETS, CHARSETS_MYSQL];
-    let plain = Run {
-        root_url: &root_url,
-        metadata: "FULL",
-        settings: &[],
-        packed: false,
-        patches: false,
-        partial: false,
-        scripts,
-    };
+    let plain = Run::plain(&root_url, scripts);
     for run in [
         Run { metadata: "MINIMAL", ..plain },
         plain,
@@ -258,15 +255,7 @@ async fn mariadb_values_are_what_select_says() -> Result<()> {
     let stack = Stack::builder().mariadb().start().await?;
     let root_url = stack.mariadb()?.root_url();
     let scripts = &[TYPES, TYPES_MARIADB, VALUES, CHARSETS];
-    let plain = Run {
-        root_url: &root_url,
-        metadata: "FULL",
-        settings: &[],
-        packed: false,
-        patches: false,
-        partial: false,
-        scripts,
-    };
+    let plain = Run::plain(&root_url, scripts);
     for run in [
         Run { metadata: "MINIMAL", ..plain },
         plain,

@@ -69,7 +69,7 @@ async fn every_document_equals_its_row_after_ten_kills() -> Result<()> {
         let gate = part * (kill as u64 + 2);
         writer.open(gate);
         let moment = part * (kill as u64) + rng.below(part);
-        writer.reach(moment, PATIENCE).await?;
+        writer.reach(moment, PATIENCE, |_| fleet.all_alive()).await?;
         let victim = match role {
             Role::Deployer => fleet.wait_leader(PATIENCE).await?,
             Role::Adapter => {

@@ -6,6 +6,8 @@ mod position;
 mod run;
 mod schema;
 
+use std::future::Future;
+
 use crate::cli::Command;
 use crate::exit::Failure;
 
@@ -18,4 +20,14 @@ pub fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Position(command) => position::position(&command),
         Command::Schema(command) => schema::schema(&command),
     }
+}
+
+/// Runs a command's work to its end on a runtime of its own.
+fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::Other(format!("the async runtime cannot start: {error}")))?;
+    let outcome = runtime.block_on(work);
+    // Blocking calls of client libraries end by their own deadlines; the process does not wait for them.
+    runtime.shutdown_background();
+    outcome
 }

@@ -22,16 +22,20 @@ use crate::services::Services;
 
 /// Carries it out.
 pub fn position(command: &PositionCommand) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::Other(format!("the async runtime cannot start: {error}")))?;
-    let outcome = runtime.block_on(async {
+    super::block_on(async {
         match command {
             PositionCommand::Show(args) => show(args).await,
             PositionCommand::Set(args) => set(args).await,
         }
-    });
-    runtime.shutdown_background();
-    outcome
+    })
+}
+
+/// The named pipeline; all of them without a name.
+pub(super) fn chosen<'a>(config: &'a Config, name: Option<&str>) -> Result<Vec<&'a Pipeline>, Failure> {
+    match name {
+        Some(_) => Ok(vec![one(config, name)?]),
+        None => Ok(config.pipelines.iter().collect()),
+    }
 }
 
 pub(super) fn one<'a>(config: &'a Config, name: Option<&str>) -> Result<&'a Pipeline, Failure> {
@@ -62,13 +66,9 @@ pub(super) async fn connect(pipeline: &Pipeline, services: &Services) -> Result<
 
 async fn show(args: &ShowArgs) -> Result<(), Failure> {
     let config = config::load(&args.config.config)?;
-    let pipelines: Vec<&Pipeline> = match &args.pipeline {
-        Some(name) => vec![one(&config, Some(name))?],
-        None => config.pipelines.iter().collect(),
-    };
     let mut shown = Vec::new();
     let mut garbage = None;
-    for pipeline in pipelines {
+    for pipeline in chosen(&config, args.pipeline.as_deref())? {
         let services = Services::new(pipeline)?;
         let coordinator = connect(pipeline, &services).await?;
         let (value, stop) = read(pipeline, coordinator.as_ref()).await?;

@@ -11,7 +11,7 @@ use towpath_engine::schema::catalog::{Book, Catalog, Effect, Setting, TableDefin
 use towpath_engine::schema::ddl::{self, Dialect};
 use towpath_engine::state::{self, PipelineState, Quarantine};
 
-use super::position::{connect, one, unavailable, write};
+use super::position::{chosen, connect, one, unavailable, write};
 use crate::admin::board::wall_ms;
 use crate::cli::{ResolveArgs, SchemaCommand, ShowArgs};
 use crate::config::{self, Pipeline};
@@ -24,26 +24,18 @@ const ATTEMPTS: usize = 10;
 
 /// Carries it out.
 pub fn schema(command: &SchemaCommand) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::Other(format!("the async runtime cannot start: {error}")))?;
-    let outcome = runtime.block_on(async {
+    super::block_on(async {
         match command {
             SchemaCommand::Show(args) => show(args).await,
             SchemaCommand::Resolve(args) => resolve_table(args).await,
         }
-    });
-    runtime.shutdown_background();
-    outcome
+    })
 }
 
 async fn show(args: &ShowArgs) -> Result<(), Failure> {
     let config = config::load(&args.config.config)?;
-    let pipelines: Vec<&Pipeline> = match &args.pipeline {
-        Some(name) => vec![one(&config, Some(name))?],
-        None => config.pipelines.iter().collect(),
-    };
     let mut shown = Vec::new();
-    for pipeline in pipelines {
+    for pipeline in chosen(&config, args.pipeline.as_deref())? {
         let services = Services::new(pipeline)?;
         let coordinator = connect(pipeline, &services).await?;
         let state = read(pipeline, coordinator.as_ref()).await?.map(|(state, ..)| state);

@@ -21,16 +21,12 @@ pub fn check(args: &CheckArgs) -> Result<(), Failure> {
     let report = |pipeline: &Pipeline| PipelineReport { pipeline: pipeline.name.clone(), parts: plan::parts(pipeline) };
     let mut pipelines: Vec<PipelineReport> = config.pipelines.iter().map(report).collect();
     if !args.offline {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Failure::Other(format!("the async runtime cannot start: {error}")))?;
-        let asked = runtime.block_on(async {
+        super::block_on(async {
             for (pipeline, report) in config.pipelines.iter().zip(&mut pipelines) {
                 services::ask(pipeline, &Services::new(pipeline)?, &mut report.parts).await;
             }
-            Ok::<(), Failure>(())
-        });
-        runtime.shutdown_background();
-        asked?;
+            Ok(())
+        })?;
     }
     let report = Report { config: args.config.config.clone(), offline: args.offline, pipelines };
     if args.json {

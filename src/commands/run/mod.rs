@@ -27,12 +27,7 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     let mut config = config::load(&args.config.config)?;
     select(&mut config, &args.pipelines)?;
     logging::start(&config.log).map_err(Failure::Other)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::Other(format!("the async runtime cannot start: {error}")))?;
-    let outcome = runtime.block_on(drive(&config, args));
-    // Blocking calls of client libraries end by their own deadlines; the process does not wait for them.
-    runtime.shutdown_background();
-    outcome
+    super::block_on(drive(&config, args))
 }
 
 /// Keeps the named pipelines; all if none is named.

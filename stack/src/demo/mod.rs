@@ -7,7 +7,7 @@
 mod freshness;
 mod sabotage;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
@@ -125,10 +125,10 @@ impl Run<'_> {
         let url = self.stack.mysql()?.root_url();
         let observer = probes.observer();
         let workload = Workload::new(config);
-        let writer = Writer::start_observed(&url, NAME, workload, 0, observer).await?;
-        let rows_per_s = self.backlog(&writer, share(BACKLOG)).await?;
-        self.kill_leader(&writer, share(BACKLOG + RUSH)).await?;
-        self.day(&writer, transactions, &probes).await?;
+        let mut writer = Writer::start_observed(&url, NAME, workload, 0, observer).await?;
+        let rows_per_s = self.backlog(&mut writer, share(BACKLOG)).await?;
+        self.kill_leader(&mut writer, share(BACKLOG + RUSH)).await?;
+        self.day(&mut writer, transactions, &probes).await?;
         writer.open(u64::MAX);
         writer.finish().await?;
         let mut summary = Summary::new(self.verdict(transactions).await?, counts, probes.freshness(), rows_per_s);
@@ -137,7 +137,7 @@ impl Run<'_> {
     }
 
     /// Writes the first transactions as fast as it goes; returns the row changes a second up to the last document.
-    async fn backlog(&mut self, writer: &Writer, transactions: u64) -> Result<u64> {
+    async fn backlog(&mut self, writer: &mut Writer, transactions: u64) -> Result<u64> {
         self.bar.set_message("a backlog, as fast as it goes");
         let begun = Instant::now();
         self.write(writer, transactions).await?;
@@ -148,7 +148,7 @@ impl Run<'_> {
     }
 
     /// SIGKILL to the leading deployer while it has work open; returns when the other one leads.
-    async fn kill_leader(&mut self, writer: &Writer, transactions: u64) -> Result<()> {
+    async fn kill_leader(&mut self, writer: &mut Writer, transactions: u64) -> Result<()> {
         let victim = self.fleet.wait_leader(PATIENCE).await?;
         let term = self.fleet.process(&victim)?.metric("towpath_term").await?;
         writer.open(transactions);
@@ -166,7 +166,7 @@ impl Run<'_> {
     }
 
     /// Writes the other transactions at a shop's pace, and looks for new orders in the index of the prompt sound.
-    async fn day(&mut self, writer: &Writer, transactions: u64, probes: &Probes) -> Result<()> {
+    async fn day(&mut self, writer: &mut Writer, transactions: u64, probes: &Probes) -> Result<()> {
         self.bar.set_message("orders at a shop's pace");
         let sink = self.sinks.iter().find(|sink| sink.name == "remind").context("there is no sink remind")?;
         let search = tokio::spawn(probes.clone().search(sink.elasticsearch.clone(), sink.index.clone()));
@@ -188,19 +188,13 @@ impl Run<'_> {
     }
 
     /// Opens the gate so far and waits until that is written.
-    async fn write(&mut self, writer: &Writer, transactions: u64) -> Result<()> {
+    async fn write(&mut self, writer: &mut Writer, transactions: u64) -> Result<()> {
         writer.open(transactions);
-        let progress = writer.progress();
-        let (mut written, mut since) = (progress.transactions(), Instant::now());
-        while written < transactions {
-            sleep(Duration::from_millis(20)).await;
+        let look = |written| {
             self.bar.set_position(written);
-            self.fleet.all_alive()?;
-            if progress.transactions() > written {
-                (written, since) = (progress.transactions(), Instant::now());
-            }
-            ensure!(since.elapsed() < PATIENCE, "no transaction was written for {PATIENCE:?}; is MySQL alive?");
-        }
+            self.fleet.all_alive()
+        };
+        writer.reach(transactions, PATIENCE, look).await.context("writing orders; is MySQL alive?")?;
         self.bar.set_position(transactions);
         Ok(())
     }

@@ -79,11 +79,17 @@ impl Writer {
         self.gate.send_replace(transactions);
     }
 
-    /// Waits until so many transactions are written, however long that takes while there is progress.
+    /// Waits until so many transactions are written, however long that takes while there is progress. `look` is called
+    /// meanwhile, with how many there are.
     ///
     /// # Errors
-    /// None was written for `patience`, or the writer has ended; then its own error.
-    pub async fn reach(&mut self, transactions: u64, patience: Duration) -> Result<()> {
+    /// None was written for `patience`, the writer has ended (then its own error), or that of `look`.
+    pub async fn reach(
+        &mut self,
+        transactions: u64,
+        patience: Duration,
+        mut look: impl FnMut(u64) -> Result<()>,
+    ) -> Result<()> {
         let (mut seen, mut since) = (self.progress.transactions(), Instant::now());
         while seen < transactions {
             if self.task.is_finished() && self.progress.transactions() < transactions {
@@ -91,6 +97,7 @@ impl Writer {
                 bail!("the workload ended after {} transactions", self.progress.transactions());
             }
             sleep(Duration::from_millis(20)).await;
+            look(seen)?;
             let written = self.progress.transactions();
             if written > seen {
                 (seen, since) = (written, Instant::now());
