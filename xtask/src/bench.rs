@@ -28,8 +28,8 @@ pub fn run(what: What) -> Result<bool> {
     prerequisites::check_quietly()?;
     match what {
         What::Pipeline { arguments } => {
-            let built =
-                command::run_quietly(command::cargo().args(["build", "--quiet", "-p", "towpath", "--bin", "towpath"]))?;
+            let build = ["build", "--quiet", "-p", "towpath", "--bin", "towpath", "--features", "one-build"];
+            let built = command::run_quietly(command::cargo().args(build))?;
             Ok(built && stack_bench("pipeline", &arguments)?)
         }
         What::Decode { arguments } => stack_bench("decode", &arguments),
@@ -38,6 +38,6 @@ pub fn run(what: What) -> Result<bool> {
 }
 
 fn stack_bench(name: &str, arguments: &[String]) -> Result<bool> {
-    let run = ["run", "--quiet", "-p", "towpath-stack", "--bin", "towpath-stack", "--", "bench", name];
-    command::run_quietly(command::cargo().args(run).args(arguments))
+    let run = ["run", "--quiet", "-p", "towpath-stack", "--bin", "towpath-stack", "--features", "one-build", "--"];
+    command::run_quietly(command::cargo().args(run).args(["bench", name]).args(arguments))
 }

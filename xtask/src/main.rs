@@ -10,6 +10,7 @@ use std::process::ExitCode;
 mod bench;
 mod command;
 mod models;
+mod one_build;
 mod prerequisites;
 mod shown;
 mod test;

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::command::{self, Counts};
-use crate::{prerequisites, tidy};
+use crate::{one_build, prerequisites, tidy};
 
 /// A part of the tests, with a time budget on two cores.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -147,18 +147,24 @@ fn report(stages: &[Stage]) -> bool {
     stages.iter().all(|stage| stage.passed)
 }
 
-fn packages(command: &mut Command) -> &mut Command {
+/// Names every package with tests.
+pub fn packages(command: &mut Command) -> &mut Command {
     for package in PACKAGES {
         command.args(["-p", package]);
     }
     command
 }
 
-fn build() -> Result<bool> {
-    command::run(packages(command::cargo().args(["test", "--no-run"])))
+/// The one selection of packages and features that all test binaries share.
+fn selection(command: &mut Command) -> &mut Command {
+    packages(command).args(["--features", &one_build::features()])
 }
 
-/// The stack's program as the build left it: another `cargo run` would build it anew, with other features.
+fn build() -> Result<bool> {
+    command::run(selection(command::cargo().args(["test", "--no-run"])))
+}
+
+/// The stack's program as the build left it.
 fn stack_program() -> Command {
     let mut command = Command::new(command::root().join("target/debug/towpath-stack"));
     command.current_dir(command::root());
@@ -247,7 +253,7 @@ fn on_stack(services: &[&str], names: &[&str]) -> Result<(bool, Counts)> {
 }
 
 fn targets(mut command: Command, names: &[&str]) -> Command {
-    packages(command.args(["test", "--no-fail-fast"]));
+    selection(command.args(["test", "--no-fail-fast"]));
     for name in names {
         command.args(["--test", name]);
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::command::root;
+use crate::one_build;
 
 const MAX_LINES: usize = 600;
 const MAX_COLUMNS: usize = 120;
@@ -28,6 +29,7 @@ pub fn run() -> Result<bool> {
         }
     }
     manifests(&mut breaches)?;
+    one_build::check(&mut breaches)?;
     for breach in &breaches {
         println!("{breach}");
     }
