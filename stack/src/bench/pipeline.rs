@@ -51,11 +51,11 @@ pub async fn run(arguments: &Arguments, binary: &Path, as_json: bool) -> Result<
     let dumped = dump::fastest(&stack.mysql()?.url(), 2).await?;
     eprintln!("binlog → Kafka …");
     let kafka = carry(&pipeline, &stack, binary, DEPLOYER, plan.rows()).await?;
-    let documents = (plan.orders + plan.updates) as f64;
+    let documents = plan.order_rows() as f64;
     let mut search = Value::Null;
     if !arguments.kafka_only {
         eprintln!("Kafka → Elasticsearch …");
-        let carried = carry(&pipeline, &stack, binary, ADAPTER, plan.rows()).await?;
+        let carried = carry(&pipeline, &stack, binary, ADAPTER, plan.order_rows()).await?;
         search = json!({
             "documents_per_s": (documents / carried.seconds).round(),
             "cpu_s_per_million_rows": round(carried.cpu_s / documents * 1e6),
