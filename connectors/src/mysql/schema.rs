@@ -1,8 +1,8 @@
 //! Table definitions from information_schema, bounded by positions before and after.
 //!
 //! information_schema shows only tables the user has a privilege on: a user without SELECT sees none. A column of a
-//! type that the engine has no name for leaves its table out, with a warning; the engine then stops with a cause that
-//! names the table.
+//! type that the engine has no name for leaves its table out, with a warning, and so does an ENUM or SET whose members
+//! the server does not tell; the engine then holds the table's rows, by a named cause.
 
 use std::collections::BTreeMap;
 
@@ -164,7 +164,21 @@ async fn read_columns(
             tables.remove(&name);
             continue;
         };
-        let collation = definition.is_text(&kind).then(|| collations.get(&text(row, 10)).copied().unwrap_or(BINARY));
+        let collation = text(row, 10);
+        if !tells_members(&kind, &collation) {
+            tracing::warn!(
+                database = name.0,
+                table = name.1,
+                column = text(row, 2),
+                r#type = definition.column_type,
+                collation,
+                "the server does not tell the members of this column, so that its table cannot be captured; MODIFY the \
+                 column on the server, naming its members"
+            );
+            tables.remove(&name);
+            continue;
+        }
+        let collation = definition.is_text(&kind).then(|| collations.get(&collation).copied().unwrap_or(BINARY));
         table.columns.push(Column {
             name: text(row, 2),
             kind,
@@ -190,6 +204,15 @@ async fn read_keys(
         }
     }
     Ok(())
+}
+
+/// Whether the members shown can be the column's own. CONVERT TO a charset without ASCII leaves members in their old
+/// bytes, which both servers then read in the new charset: what is no text is shown as nothing (MySQL) or as `?`
+/// (MariaDB).
+fn tells_members(kind: &ColumnType, collation: &str) -> bool {
+    let (ColumnType::Enum { members } | ColumnType::Set { members }) = kind else { return true };
+    let wide = ["ucs2_", "utf16_", "utf16le_", "utf32_"].iter().any(|charset| collation.starts_with(charset));
+    !wide || members.iter().all(|member| !member.is_empty() && !member.contains(['?', '\0']))
 }
 
 /// A column as information_schema describes it.
@@ -299,6 +322,20 @@ mod tests {
     fn members_are_unquoted() {
         assert_eq!(members("enum('a','it''s',',','\\\\x','')"), ["a", "it's", ",", "\\x", ""]);
         assert_eq!(members("set('x','y\\nz')"), ["x", "y\nz"]);
+    }
+
+    #[test]
+    fn members_that_are_not_told_are_noticed() {
+        let told = |members: &[&str], collation: &str| {
+            let members: Vec<String> = members.iter().map(|&member| member.to_owned()).collect();
+            let both = [ColumnType::Enum { members: members.clone() }, ColumnType::Set { members }];
+            both.map(|kind| tells_members(&kind, collation))
+        };
+        assert_eq!(told(&["", "\u{6974}\u{2773}", ""], "utf16_general_ci"), [false; 2]);
+        assert_eq!(told(&["?", "\u{6974}\u{2773}"], "utf32_bin"), [false; 2]);
+        assert_eq!(told(&["a", "\u{e9}"], "ucs2_bin"), [true; 2]);
+        assert_eq!(told(&["", "?"], "latin1_swedish_ci"), [true; 2]);
+        assert!(tells_members(&ColumnType::Int, ""));
     }
 
     #[test]

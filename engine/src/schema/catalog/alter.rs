@@ -4,7 +4,7 @@
 
 use super::TableDefinition;
 use super::build;
-use crate::schema::ddl::{Alter, ColumnSpec, Dialect, Place, Step};
+use crate::schema::ddl::{Alter, ColumnSpec, Dialect, Place, Step, TextClause};
 use crate::schema::{Column, TableSchema};
 
 /// The definition after the statement, under its old name. `database`: the default collation of its database.
@@ -14,18 +14,22 @@ pub fn altered(
     database: Option<u16>,
     dialect: &Dialect,
 ) -> Result<TableDefinition, String> {
-    let default = match (alter.convert, alter.text.is_empty()) {
+    let named = |text: &TextClause| build::collation(text, before.collation.or(database), dialect);
+    let convert = match &alter.convert {
         // CONVERT TO CHARACTER SET DEFAULT.
-        (true, true) => database,
-        (_, true) => before.collation,
-        _ => build::collation(&alter.text, before.collation.or(database), dialect)?,
+        Some(text) if text.is_empty() => database,
+        Some(text) => named(text)?,
+        None => None,
     };
-    let convert = if alter.convert {
-        Some(default.ok_or_else(|| "the charset to convert to is not known".to_owned())?)
-    } else {
-        None
-    };
+    if alter.convert.is_some() && convert.is_none() {
+        return Err("the charset to convert to is not known".to_owned());
+    }
+    let default = if alter.text.is_empty() { convert.or(before.collation) } else { named(&alter.text)? };
     let made = |spec: &ColumnSpec| build::column(spec, default, convert, dialect);
+    let kept = |column: &Column| match convert {
+        Some(to) => build::converted(column, to, dialect),
+        None => Ok(column.clone()),
+    };
     let old = &before.schema.columns;
     let there = |name: &str| old.iter().any(|column| same(&column.name, name));
     for step in &alter.steps {
@@ -45,13 +49,12 @@ pub fn altered(
         match fate(&alter.steps, &column.name) {
             Fate::Kept => {
                 names.push(Some(column.name.clone()));
-                columns.push(convert.map_or_else(|| column.clone(), |to| build::converted(column, to)));
+                columns.push(kept(column)?);
             }
             Fate::Dropped => names.push(None),
             Fate::Renamed(new) => {
                 names.push(Some(new.to_owned()));
-                let column = convert.map_or_else(|| column.clone(), |to| build::converted(column, to));
-                columns.push(Column { name: new.to_owned(), ..column });
+                columns.push(Column { name: new.to_owned(), ..kept(column)? });
             }
             Fate::Changed(spec, Place::Same) => {
                 names.push(Some(spec.name.clone()));

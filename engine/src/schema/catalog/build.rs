@@ -58,7 +58,14 @@ pub fn column(
     }
     let own = collation(&spec.text, default, dialect)?
         .ok_or_else(|| format!("column `{}` has the database's default charset, which is not known", spec.name))?;
-    let collation = convert.filter(|_| own != BINARY).unwrap_or(own);
+    let collation = match convert.filter(|_| own != BINARY) {
+        // BINARY is an order, which the column takes along.
+        Some(to) if spec.text.binary => {
+            names::charset(to).and_then(|charset| names::binary_collation(charset, dialect.mariadb)).unwrap_or(to)
+        }
+        Some(to) => to,
+        None => own,
+    };
     made.collation = Some(collation);
     let bytes = |chars: u64| chars * u64::from(max_char_bytes(collation));
     made.kind = match &spec.data {
@@ -81,18 +88,45 @@ fn kept(members: &[String], collation: u16) -> Vec<String> {
 }
 
 /// A column that CONVERT TO takes to another collation: it holds as many characters as before.
-pub fn converted(column: &Column, to: u16) -> Column {
-    let Some(from) = column.collation.filter(|&from| from != BINARY) else { return column.clone() };
+///
+/// # Errors
+/// The members of an ENUM or SET would not keep their text.
+pub fn converted(column: &Column, to: u16, dialect: &Dialect) -> Result<Column, String> {
+    let Some(from) = column.collation.filter(|&from| from != BINARY) else { return Ok(column.clone()) };
     let chars = |bytes: u64| bytes / u64::from(max_char_bytes(from)) * u64::from(max_char_bytes(to));
     let kind = match &column.kind {
         ColumnType::Char { max_bytes } => ColumnType::Char { max_bytes: chars(u64::from(*max_bytes)) as u32 },
-        ColumnType::VarChar { max_bytes } => var_char(chars(u64::from(*max_bytes))),
+        ColumnType::VarChar { max_bytes } => match var_char(chars(u64::from(*max_bytes))) {
+            // MySQL divides by the old charset's longest character once more, and chooses too small a TEXT.
+            ColumnType::Blob { .. } if !dialect.mariadb && dialect.version >= 80_000 => {
+                let bytes = chars(u64::from(*max_bytes)) / u64::from(max_char_bytes(from));
+                ColumnType::Blob { length_bytes: length_bytes(bytes) }
+            }
+            other => other,
+        },
         ColumnType::Blob { length_bytes: bytes } => {
             ColumnType::Blob { length_bytes: length_bytes(chars((1u64 << (8 * bytes.min(&4))) - 1)) }
         }
+        ColumnType::Enum { members } | ColumnType::Set { members } if !keep_text(members, from, to) => {
+            return Err(format!(
+                "CONVERT TO leaves the members of `{}` in their old bytes, which the server then reads in the new \
+                 charset; define the column anew on the server, naming its members",
+                column.name
+            ));
+        }
         other => other.clone(),
     };
-    Column { kind, collation: Some(to), ..column.clone() }
+    Ok(Column { kind, collation: Some(to), ..column.clone() })
+}
+
+/// Whether members are the same text when their bytes are read in another charset, which is what both servers do.
+fn keep_text(members: &[String], from: u16, to: u16) -> bool {
+    let (Some(from), Some(to)) = (names::charset(from), names::charset(to)) else { return false };
+    let unicode = |name: &str| matches!(name, "utf8mb3" | "utf8mb4");
+    let has_ascii = |name: &str| !matches!(name, "ucs2" | "utf16" | "utf16le" | "utf32" | "swe7");
+    from == to
+        || (unicode(from) && unicode(to) && members.iter().flat_map(|member| member.chars()).all(|c| c <= '\u{ffff}'))
+        || (has_ascii(from) && has_ascii(to) && members.iter().all(|member| member.is_ascii()))
 }
 
 fn var_char(bytes: u64) -> ColumnType {

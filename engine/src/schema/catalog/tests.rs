@@ -188,6 +188,60 @@ fn converting_keeps_the_characters_and_not_the_bytes() {
 }
 
 #[test]
+fn a_later_default_does_not_change_what_is_converted_to() {
+    let mut lab = Lab::new();
+    lab.dialect = Dialect::mariadb(101_100);
+    lab.run(&[
+        "CREATE TABLE t (a TEXT) CHARSET latin1",
+        "ALTER TABLE t CONVERT TO CHARACTER SET binary, DEFAULT CHARACTER SET = gbk, ADD b CHAR(2)",
+        "ALTER TABLE t ADD c CHAR(2)",
+    ]);
+    assert_eq!(lab.show("d", "t"), "a blob binary, b binary(2) binary, c char(2) gbk; ");
+}
+
+#[test]
+fn a_binary_column_keeps_its_order_where_it_is_converted() {
+    let mut lab = Lab::new();
+    lab.run(&["CREATE TABLE t (a INT)", "ALTER TABLE t CONVERT TO CHARACTER SET utf8mb4, ADD b CHAR(2) BINARY"]);
+    let Some(Known::Defined(table)) = lab.catalog.table("d", "t") else { panic!("{}", lab.show("d", "t")) };
+    assert_eq!(table.schema.columns[1].collation, Some(46), "utf8mb4_bin");
+}
+
+#[test]
+fn converting_a_long_varchar_gives_the_text_that_the_server_chooses() {
+    let statements =
+        ["CREATE TABLE t (a VARCHAR(20000)) CHARSET gbk", "ALTER TABLE t CONVERT TO CHARACTER SET utf8mb4"];
+    assert_eq!(after(&statements), "a text utf8mb4; ");
+    let mut lab = Lab::new();
+    lab.dialect = Dialect::mariadb(101_100);
+    assert_eq!(lab.run(&statements).show("d", "t"), "a mediumtext utf8mb4; ");
+}
+
+#[test]
+fn members_that_converting_would_make_other_text_are_not_followed() {
+    for (from, members, to, followed) in [
+        ("latin1", "'a','it''s'", "utf8mb4", true),
+        ("latin1", "'né'", "utf8mb4", false),
+        ("latin1", "'a'", "utf16", false),
+        ("utf16", "'a'", "latin1", false),
+        ("utf16", "'né'", "utf16 COLLATE utf16_bin", true),
+        ("utf8mb3", "'né'", "utf8mb4", true),
+        ("utf8mb4", "'né'", "utf8mb3", true),
+        ("utf8mb4", "'🔔'", "utf8mb3", false),
+        ("binary", "'né'", "utf8mb4", true),
+    ] {
+        for kind in ["ENUM", "SET"] {
+            let table = format!("CREATE TABLE t (a {kind}({members})) CHARSET {from}");
+            let convert = format!("ALTER TABLE t CONVERT TO CHARACTER SET {to}");
+            let found = after(&[&table, &convert]);
+            assert_eq!(!found.starts_with("unclear: CONVERT TO leaves the members of `a`"), followed, "{found}");
+            let anew = format!("{convert}, MODIFY a {kind}({members})");
+            assert!(!after(&[&table, &anew]).starts_with("unclear"), "{anew}");
+        }
+    }
+}
+
+#[test]
 fn names_move_with_their_definitions() {
     let mut lab = Lab::new();
     lab.run(&[

@@ -17,8 +17,8 @@ pub struct Alter {
     pub steps: Vec<Step>,
     /// Its default charset from now on, as far as it is named.
     pub text: TextClause,
-    /// CONVERT TO: all texts take `text` too.
-    pub convert: bool,
+    /// CONVERT TO: what all texts take. It is in `text` too, unless a later clause says another default.
+    pub convert: Option<TextClause>,
     /// Its new name.
     pub rename: Option<TableName>,
     /// Rows come or go with a partition, without rows events.
@@ -73,7 +73,7 @@ pub enum Step {
 impl Alter {
     /// With these steps and nothing else.
     pub fn of(table: TableName, steps: Vec<Step>) -> Self {
-        Self { table, steps, text: TextClause::default(), convert: false, rename: None, moves_rows: false }
+        Self { table, steps, text: TextClause::default(), convert: None, rename: None, moves_rows: false }
     }
 }
 
@@ -186,9 +186,10 @@ fn read(alter: &mut Alter, at: &mut Cursor<'_>, dialect: &Dialect) -> Result<boo
                 return Err(at.unread("`CHARACTER SET`"));
             }
             let name = at.name_or_text()?;
-            alter.convert = true;
-            alter.text.charset = (!name.eq_ignore_ascii_case("DEFAULT")).then_some(name);
-            alter.text.collation = at.accept("COLLATE").then(|| at.name_or_text()).transpose()?;
+            let charset = (!name.eq_ignore_ascii_case("DEFAULT")).then_some(name);
+            let collation = at.accept("COLLATE").then(|| at.name_or_text()).transpose()?;
+            alter.text = TextClause { charset, collation, binary: false };
+            alter.convert = Some(alter.text.clone());
         }
         // Defaults and visibility: of columns, indexes and constraints.
         () if at.accept("ALTER") => {}
