@@ -64,8 +64,7 @@ async fn all(family: Family) -> Result<()> {
             Family::MySql => stack.mysql()?.root_url(),
             Family::MariaDb => stack.mariadb()?.root_url(),
         })?;
-        for (number, mut values) in settings::deal(settings::of(family), RUNS, &mut random).into_iter().enumerate() {
-            settings::agree(family, &mut values);
+        for (number, values) in settings::deal(family, RUNS, &mut random).into_iter().enumerate() {
             let cases = deal(&makers, &mut random);
             let under = under(family, &values, size);
             let place = || format!("seed {seed}, run {number}, {}", describe(&under));

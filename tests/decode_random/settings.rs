@@ -75,25 +75,23 @@ pub fn of(family: Family) -> &'static [Setting] {
     }
 }
 
-/// For each of so many runs a value of each setting, by its place. Each value comes up, in chance company.
-pub fn deal(settings: &[Setting], runs: usize, random: &mut Random) -> Vec<Vec<usize>> {
+/// For each of so many runs a value of each setting, by its place. Each value comes up, in chance company but for
+/// settings that stop a pipeline together, as another test shows: a change within a JSON document needs the document,
+/// so that only one run, of those with full images, has it.
+pub fn deal(family: Family, runs: usize, random: &mut Random) -> Vec<Vec<usize>> {
+    let settings = of(family);
     let mut all = vec![Vec::new(); runs];
     for setting in settings {
         let mut values: Vec<usize> = (0..runs).map(|run| run % setting.values.len()).collect();
         random.shuffle(&mut values);
         all.iter_mut().zip(values).for_each(|(run, value)| run.push(value));
     }
-    all
-}
-
-/// Settings that stop a pipeline together, as another test shows: a change within a JSON document needs the document.
-pub fn agree(family: Family, values: &mut [usize]) {
-    let place = |name: &str| of(family).iter().position(|setting| setting.name == name);
-    if let (Some(image), Some(json)) = (place("image"), place("json"))
-        && values[json] != 0
-    {
-        values[image] = 0;
+    let place = |name: &str| settings.iter().position(|setting| setting.name == name);
+    if let (Some(image), Some(json)) = (place("image"), place("json")) {
+        let whole = all.iter().position(|run| run[image] == 0);
+        all.iter_mut().enumerate().for_each(|(at, run)| run[json] = usize::from(Some(at) == whole));
     }
+    all
 }
 
 /// Whether a type can be met under a setting's value: MariaDB leaves virtual columns out of minimal images.
