@@ -4,7 +4,7 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -160,6 +160,73 @@ fn a_reader_that_goes_away_ends_it_quietly() {
     child.stdout.take().unwrap().read_exact(&mut first).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr.as_slice(), first), (Some(0), [].as_slice(), *b"{"));
+}
+
+/// A file that holds the recorded schema and then one transaction, its two rows events so many times over.
+fn one_transaction(times: usize) -> (tempfile::TempDir, PathBuf) {
+    let recorded = std::fs::read(recorded("orders.binlog")).unwrap();
+    let size = |at: usize| u32::from_le_bytes(recorded[at + 9..at + 13].try_into().unwrap()) as usize;
+    let mut offsets = vec![4];
+    while offsets.len() < 15 {
+        offsets.push(offsets[offsets.len() - 1] + size(offsets[offsets.len() - 1]));
+    }
+    // The transaction's GTID and BEGIN end the beginning; then two tables with their rows, and its Xid.
+    let (rows, xid) = (&offsets[10..14], offsets[14]);
+    let mut bytes = recorded[..rows[0]].to_vec();
+    let mut event = |at: usize| {
+        let start = bytes.len();
+        bytes.extend_from_slice(&recorded[at..at + size(at)]);
+        let end = bytes.len() as u32;
+        bytes[start + 13..start + 17].copy_from_slice(&end.to_le_bytes());
+        let checked = bytes.len() - 4;
+        let sum = crc32fast::hash(&bytes[start..checked]);
+        bytes[checked..].copy_from_slice(&sum.to_le_bytes());
+    };
+    for _ in 0..times {
+        rows.iter().for_each(|&at| event(at));
+    }
+    event(xid);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("large.binlog");
+    std::fs::write(&path, bytes).unwrap();
+    (folder, path)
+}
+
+/// The most resident memory a process had so far, in bytes.
+fn peak(child: &Child) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}
+
+#[test]
+fn memory_depends_neither_on_the_file_nor_on_the_transaction() {
+    let (_folder, path) = one_transaction(60_000);
+    let length = std::fs::metadata(&path).unwrap().len();
+    assert!(length > 40_000_000, "{length} bytes");
+    for format in ["rows", "flat"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_towpath"));
+        let mut child = command.args(["binlog", "--format", format]).arg(&path).stdout(Stdio::piped()).spawn().unwrap();
+        let mut out = child.stdout.take().unwrap();
+        let (mut read, mut piece, mut early, mut late) = (0, vec![0; 1 << 16], 0, 0);
+        loop {
+            let count = out.read(&mut piece).unwrap();
+            if count == 0 {
+                break;
+            }
+            // Its output is more than the file: it cannot have ended where this looks.
+            read += count as u64;
+            if early == 0 && read > 1 << 20 {
+                early = peak(&child);
+            } else if late == 0 && read > length {
+                late = peak(&child);
+            }
+        }
+        assert!(child.wait().unwrap().success());
+        println!("{format}: {read} bytes printed of {length}, {early} bytes of memory soon, {late} late");
+        assert!(late > 0 && late < 64 << 20 && late - early < 8 << 20, "{early} bytes of memory became {late}");
+    }
+    assert_eq!(counts(&[], &path)["rows"]["orders.order_item"]["insert"], json!(120_000));
 }
 
 #[test]
