@@ -70,6 +70,9 @@ pub(super) async fn read(
         .await?;
     if !tables.is_empty() {
         read_columns(source, conn, &collations, &mut tables).await?;
+    }
+    // None may be left of which all columns can be captured.
+    if !tables.is_empty() {
         read_keys(source, conn, &mut tables).await?;
     }
     let after = position(source, conn, flavor, by_gtid).await?;
