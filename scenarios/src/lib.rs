@@ -5,6 +5,7 @@
 //! that it judges.
 
 pub mod calendar;
+pub mod load;
 pub mod oracle;
 pub mod scenario;
 pub mod summary;

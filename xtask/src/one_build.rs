@@ -8,7 +8,7 @@ use crate::command;
 use crate::test::packages;
 
 /// The programs that share the tests' build. (The embedded demo does not: it needs few dependencies, and soon.)
-pub const SHARING: &[&str] = &["towpath", "towpath-stack"];
+pub const SHARING: &[&str] = &["towpath", "towpath-stack", "towpath-load"];
 
 /// The features to name in a selection of packages, so that the programs come out alike in each.
 pub fn features() -> String {

@@ -54,6 +54,7 @@ const PACKAGES: &[&str] = &[
     "towpath",
     "towpath-engine",
     "towpath-connectors",
+    "towpath-load",
     "towpath-scenarios",
     "towpath-models",
     "towpath-protocol",
@@ -78,6 +79,7 @@ const SERVICES: &[&str] = &[
 ];
 const SIM: &[&str] = &["deployer_on_models", "adapter", "embedded", "protocol_models", "fuzz_events"];
 const SCENARIOS: &[&str] = &["ten_kills", "sabotage", "failover_real"];
+const LOAD: &[&str] = &["profiles"];
 /// What the tests of a tier share, started once.
 const SERVICES_STACK: &[&str] = &["--mariadb", "--kafka-sasl", "--es", "hot"];
 
@@ -235,11 +237,10 @@ fn scenarios() -> Result<(bool, Counts)> {
     Ok((passed && demo, counts))
 }
 
-/// A short load on the embedded pipeline: it fails if a document differs from its row.
+/// A short run of each shipped profile on real services: it fails if a document differs from its row.
 fn load() -> Result<(bool, Counts)> {
-    let mut demo = Command::new(command::root().join("target/debug/towpath-demo"));
-    let passed = command::run(demo.current_dir(command::root()).args(["--orders", "2000", "--json"]))?;
-    Ok((passed, Counts::default()))
+    let mut tests = targets(command::cargo(), LOAD);
+    command::run_counting(tests.env("TOWPATH_SEED", seed().to_string()).args(["--", "--show-output"]))
 }
 
 /// Runs test targets beside services that they share.

@@ -71,7 +71,7 @@ fn lines_of(text: &str, word: &str) -> Vec<usize> {
 }
 
 /// Serde's sentence, shortened to the word that was probably meant.
-fn suggest(message: &str) -> String {
+pub(crate) fn suggest(message: &str) -> String {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let [wrong, known @ ..] = quoted.as_slice() else { return message.to_owned() };
     if !message.starts_with("unknown") || known.is_empty() {
@@ -81,7 +81,7 @@ fn suggest(message: &str) -> String {
     format!("{what} `{wrong}`; {}", did_you_mean(wrong, known))
 }
 
-fn did_you_mean(wrong: &str, known: &[&str]) -> String {
+pub(crate) fn did_you_mean(wrong: &str, known: &[&str]) -> String {
     let near = known.iter().max_by(|a, b| {
         let score = |name: &str| strsim::jaro_winkler(wrong, name);
         score(a).total_cmp(&score(b))

@@ -5,7 +5,7 @@
 mod orders;
 mod state;
 mod tables;
-mod text;
+pub(crate) mod text;
 
 pub use orders::{Counts, Workload, WorkloadConfig};
 pub use state::State;

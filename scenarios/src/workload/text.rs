@@ -26,12 +26,12 @@ const CITIES: &[&str] = &["杭州", "Utrecht", "São Paulo", "Łódź", "Nairobi
 const GOODS: &[&str] = &["noodles", "麻婆豆腐", "crème brûlée", "pão de queijo", "soup \"of the day\"", "tea🍵"];
 
 /// One of a list.
-pub(super) fn pick<'a, T: ?Sized>(rng: &mut Rng, list: &[&'a T]) -> &'a T {
+pub(crate) fn pick<'a, T: ?Sized>(rng: &mut Rng, list: &[&'a T]) -> &'a T {
     list[rng.below(list.len() as u64) as usize]
 }
 
 /// A remark; most orders have none.
-pub(super) fn remark(rng: &mut Rng) -> Option<String> {
+pub(crate) fn remark(rng: &mut Rng) -> Option<String> {
     match rng.below(10) {
         0..=4 => None,
         5 => Some(format!("{} {}", pick(rng, REMARKS), rng.below(1000))),
@@ -41,7 +41,7 @@ pub(super) fn remark(rng: &mut Rng) -> Option<String> {
 }
 
 /// An address; some orders are fetched by the customer and have none.
-pub(super) fn address(rng: &mut Rng) -> Option<Value> {
+pub(crate) fn address(rng: &mut Rng) -> Option<Value> {
     if rng.below(5) == 0 {
         return None;
     }
@@ -61,6 +61,6 @@ pub(super) fn address(rng: &mut Rng) -> Option<Value> {
 }
 
 /// The name of an article.
-pub(super) fn goods(rng: &mut Rng) -> String {
+pub(crate) fn goods(rng: &mut Rng) -> String {
     format!("{} {}", pick(rng, GOODS), rng.below(500))
 }

@@ -113,6 +113,12 @@ impl Fleet {
         Ok(open)
     }
 
+    /// SIGKILL at once, whatever the process is doing.
+    pub fn kill(&mut self, name: &str) -> Result<()> {
+        let (_, mut process) = self.running.remove(name).with_context(|| format!("no process {name} runs"))?;
+        process.kill()
+    }
+
     /// An error with the log of any process that has ended by itself.
     pub fn all_alive(&mut self) -> Result<()> {
         for (name, (_, process)) in &mut self.running {

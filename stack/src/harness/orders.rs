@@ -64,7 +64,9 @@ impl Orders {
     }
 }
 
-fn transaction_sql(sql: &mut String, database: &str, transaction: &Transaction) {
+/// One transaction as SQL. Of an updated row only the columns that change are set, so that what others have written
+/// into the rest stays.
+pub fn transaction_sql(sql: &mut String, database: &str, transaction: &Transaction) {
     sql.push_str("BEGIN");
     for op in &transaction.ops {
         sql.push(';');
@@ -84,8 +86,12 @@ fn op_sql(sql: &mut String, database: &str, op: &RowOp) {
             write!(sql, "INSERT INTO {table} ({}) VALUES ({})", columns.join(", "), values.join(", "))
         }
         Change::Update { before, after } => {
-            let sets: Vec<String> =
-                columns.iter().zip(after).map(|(name, value)| format!("{name} = {}", literal(value))).collect();
+            let changed = columns.iter().zip(before.iter().zip(after)).filter(|(_, (before, after))| before != after);
+            let mut sets: Vec<String> =
+                changed.map(|(name, (_, after))| format!("{name} = {}", literal(after))).collect();
+            if sets.is_empty() {
+                sets.push(format!("{key} = {key}"));
+            }
             let at = before.first().map(literal).unwrap_or_default();
             write!(sql, "UPDATE {table} SET {} WHERE {key} = {at}", sets.join(", "))
         }

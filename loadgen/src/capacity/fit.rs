@@ -1,0 +1,175 @@
+//! What a part costs: CPU seconds a second as a constant plus so much a unit of what it is given.
+
+use anyhow::{Result, ensure};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use crate::report::Report;
+
+/// What a run gave to its parts, a second.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Units {
+    /// Transactions.
+    pub transactions: f64,
+    /// Row changes.
+    pub changes: f64,
+    /// Polls.
+    pub polls: f64,
+    /// Order lists.
+    pub lists: f64,
+}
+
+/// CPU of one part, in cores.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct PartCost {
+    /// While nothing comes.
+    pub idle: f64,
+    /// For one transaction a second.
+    pub transaction: f64,
+    /// For one row change a second.
+    pub change: f64,
+    /// For one query a second.
+    pub query: f64,
+}
+
+impl PartCost {
+    /// Cores under a load.
+    pub fn cores(&self, transactions: f64, changes: f64, queries: f64) -> f64 {
+        self.idle + self.transaction * transactions + self.change * changes + self.query * queries
+    }
+}
+
+/// By the part's name: `mysql`, `kafka`, `deployer`, `adapter`, `es-hot`, `es-full`, `es-remind`.
+pub type Costs = BTreeMap<String, PartCost>;
+
+/// Which unit a part's cost depends on, beside queries for clusters.
+fn by_transaction(part: &str) -> bool {
+    part == "mysql"
+}
+
+/// Queries a second that a part answers in a run.
+fn queries(part: &str, report: &Report, units: Units) -> f64 {
+    let Some(cluster) = part.strip_prefix("es-") else { return 0.0 };
+    let polls = if report.sounds_on.as_deref() == Some(cluster) { units.polls } else { 0.0 };
+    // Lists go to HOT in every shipped profile.
+    polls + if cluster == "hot" { units.lists } else { 0.0 }
+}
+
+/// What a run gave, over all seconds in which its processes were watched.
+pub fn units(report: &Report) -> Units {
+    let load = &report.load;
+    let mean = |count: u64| count as f64 / report.seconds.len().max(1) as f64;
+    Units {
+        transactions: mean(load.transactions),
+        changes: mean(load.changes),
+        polls: mean(load.polls),
+        lists: mean(load.lists),
+    }
+}
+
+/// Fits every part by least squares with costs that are not negative.
+///
+/// # Errors
+/// No run, or a run that is not valid: what it measured is not what its load costs.
+pub fn fit(reports: &[Report]) -> Result<Costs> {
+    ensure!(!reports.is_empty(), "nothing to plan from: name at least one run's --json");
+    for report in reports {
+        ensure!(report.valid, "a run of {} is not valid: its costs are not those of its load", report.profile);
+    }
+    let mut parts: BTreeMap<String, Vec<([f64; 3], f64)>> = BTreeMap::new();
+    for report in reports {
+        let units = units(report);
+        let seconds = report.seconds.len().max(1) as f64;
+        for used in &report.processes {
+            let part = used.name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('-').to_owned();
+            let work = if by_transaction(&part) { units.transactions } else { units.changes };
+            let row = [1.0, work, queries(&part, report, units)];
+            parts.entry(part).or_default().push((row, used.cpu_s / seconds));
+        }
+    }
+    Ok(parts.into_iter().map(|(part, rows)| (part.clone(), cost(&part, &rows))).collect())
+}
+
+fn cost(part: &str, rows: &[([f64; 3], f64)]) -> PartCost {
+    let [idle, work, query] = non_negative(rows);
+    let mut cost = PartCost { idle, query, ..PartCost::default() };
+    if by_transaction(part) {
+        cost.transaction = work;
+    } else {
+        cost.change = work;
+    }
+    cost
+}
+
+/// Least squares over the columns that turn out positive: of all sets of columns the one with the smallest error whose
+/// solution has no negative number. Three columns make seven sets.
+fn non_negative(rows: &[([f64; 3], f64)]) -> [f64; 3] {
+    let mut best = ([0.0; 3], f64::INFINITY);
+    for set in 1_u8..8 {
+        let columns: Vec<usize> = (0..3).filter(|column| set & (1 << column) != 0).collect();
+        // One run cannot tell two costs apart.
+        if columns.len() > rows.len() {
+            continue;
+        }
+        let Some(solved) = least_squares(rows, &columns) else { continue };
+        let error: f64 = rows.iter().map(|(row, cores)| (dot(row, &solved) - cores).powi(2)).sum();
+        if solved.iter().all(|value| *value >= 0.0) && error < best.1 * 0.999 - 1e-12 {
+            best = (solved, error);
+        }
+    }
+    best.0
+}
+
+fn dot(row: &[f64; 3], factors: &[f64; 3]) -> f64 {
+    row.iter().zip(factors).map(|(a, b)| a * b).sum()
+}
+
+/// The normal equations of some columns, by elimination; none if they cannot be told apart.
+fn least_squares(rows: &[([f64; 3], f64)], columns: &[usize]) -> Option<[f64; 3]> {
+    let size = columns.len();
+    let mut matrix = vec![vec![0.0; size + 1]; size];
+    for (i, a) in columns.iter().enumerate() {
+        for (j, b) in columns.iter().enumerate() {
+            matrix[i][j] = rows.iter().map(|(row, _)| row[*a] * row[*b]).sum();
+        }
+        matrix[i][size] = rows.iter().map(|(row, cores)| row[*a] * cores).sum();
+    }
+    for i in 0..size {
+        let pivot = (i..size).max_by(|a, b| matrix[*a][i].abs().total_cmp(&matrix[*b][i].abs()))?;
+        matrix.swap(i, pivot);
+        if matrix[i][i].abs() < 1e-9 {
+            return None;
+        }
+        for other in (0..size).filter(|other| *other != i) {
+            let factor = matrix[other][i] / matrix[i][i];
+            let row = matrix[i].clone();
+            matrix[other].iter_mut().zip(&row).for_each(|(cell, value)| *cell -= factor * value);
+        }
+    }
+    let mut solved = [0.0; 3];
+    columns.iter().enumerate().for_each(|(i, column)| solved[*column] = matrix[i][size] / matrix[i][i]);
+    Some(solved)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn planted_costs_are_found_again() {
+        let rows: Vec<([f64; 3], f64)> = [(10.0, 5.0), (50.0, 5.0), (20.0, 80.0), (90.0, 40.0)]
+            .map(|(changes, queries)| ([1.0, changes, queries], 0.2 + 0.003 * changes + 0.001 * queries))
+            .into();
+        let [idle, change, query] = non_negative(&rows);
+        assert!((idle - 0.2).abs() < 1e-6 && (change - 0.003).abs() < 1e-6 && (query - 0.001).abs() < 1e-6);
+    }
+
+    #[test]
+    fn noise_never_makes_a_cost_negative_and_one_run_gives_one_cost() {
+        let falling = [([1.0, 10.0, 0.0], 0.5), ([1.0, 90.0, 0.0], 0.4)];
+        let [idle, change, _] = non_negative(&falling);
+        assert!((idle - 0.45).abs() < 0.01 && change == 0.0);
+        let one = non_negative(&[([1.0, 10.0, 0.0], 0.5)]);
+        assert_eq!(one.iter().filter(|cost| **cost > 0.0).count(), 1);
+    }
+}

@@ -1,0 +1,11 @@
+//! From measured runs and a target to what is needed of each part. The model stands in docs/capacity.md.
+//!
+//! Must not measure, and must not guess: what no run has shown is not planned with.
+
+mod fit;
+mod plan;
+mod target;
+
+pub use fit::{Costs, PartCost, Units, fit};
+pub use plan::{Need, Plan, plan};
+pub use target::{Machine, Rules, Target, TargetError, named};

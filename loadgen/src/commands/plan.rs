@@ -1,0 +1,58 @@
+//! `plan`: what a target needs, from measured runs.
+
+use anyhow::{Context, Result};
+use comfy_table::Cell;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use towpath_load::capacity::{self, Plan, named};
+use towpath_load::report::{Report, text};
+
+/// What `plan` can be told.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Arguments {
+    /// A shipped target (billion-orders), or a file's path.
+    #[arg(long)]
+    target: String,
+    /// Reports of `run --json`, best of two or more runs at different rates.
+    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+    runs: Vec<PathBuf>,
+}
+
+/// Plans and tells.
+pub fn run(arguments: &Arguments, as_json: bool) -> Result<ExitCode> {
+    let target = named(&arguments.target)?;
+    let costs = capacity::fit(&read(&arguments.runs)?)?;
+    let plan = capacity::plan(&arguments.target, &target, &costs)?;
+    match as_json {
+        true => println!("{}", serde_json::json!({ "plan": plan, "costs": costs })),
+        false => println!("{}", table(&plan)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads reports.
+pub fn read(files: &[PathBuf]) -> Result<Vec<Report>> {
+    let one = |file: &PathBuf| {
+        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} is no report of `run --json`", file.display()))
+    };
+    files.iter().map(one).collect()
+}
+
+fn table(plan: &Plan) -> String {
+    let mut table = text::plain(&["part", "busy cores", "machines", "of one machine", ""]);
+    for need in &plan.needs {
+        table.add_row([
+            Cell::new(&need.part),
+            text::right(&format!("{:.1}", need.cores)),
+            text::right(&need.machines.to_string()),
+            text::right(&format!("{:.2}", need.load_of_one)),
+            Cell::new(&need.note),
+        ]);
+    }
+    format!(
+        "{}: at the peak {:.0} orders/s, {:.0} row changes/s, {:.0} queries/s, {:.0} MB/s into Kafka\n{table}\nbreaks \
+         first: {}, which cannot be spread over machines",
+        plan.target, plan.orders_per_s, plan.changes_per_s, plan.queries_per_s, plan.kafka_mb_per_s, plan.breaks_first
+    )
+}
