@@ -29,11 +29,12 @@ struct World {
 }
 
 impl World {
-    async fn new() -> Result<Self> {
+    /// `kind` sets a test's database, topic and indices apart from the others'.
+    async fn new(kind: &str) -> Result<Self> {
         let builder = Stack::builder().mysql().kafka(1).zookeeper(1).es(&["hot"]);
         let stack = Stack::attach_or_start(builder).await?;
         let mut conn = Conn::from_url(stack.mysql()?.root_url()).await?;
-        let name = format!("shop{}", std::process::id());
+        let name = format!("{kind}{}", std::process::id());
         conn.query_drop(format!("CREATE DATABASE {name}")).await?;
         conn.query_drop(format!("USE {name}")).await?;
         let columns = "id BIGINT PRIMARY KEY, status TINYINT NOT NULL, remark VARCHAR(40)";
@@ -76,6 +77,21 @@ impl World {
         Ok(self.conn.query_drop(statement).await?)
     }
 
+    /// An order in an XA transaction of its own, up to XA PREPARE.
+    async fn prepare(&mut self, id: u64) -> Result<()> {
+        let xid = format!("'{}','{id}'", self.name);
+        self.sql(&format!("XA START {xid}")).await?;
+        self.sql(&format!("INSERT INTO orders VALUES ({id}, 1, 'prepared')")).await?;
+        self.sql(&format!("XA END {xid}")).await?;
+        self.sql(&format!("XA PREPARE {xid}")).await
+    }
+
+    /// XA COMMIT or XA ROLLBACK of an order that was prepared.
+    async fn finish(&mut self, word: &str, id: u64) -> Result<()> {
+        let statement = format!("XA {word} '{}','{id}'", self.name);
+        self.sql(&statement).await
+    }
+
     /// The remark of the order as a query through the alias sees it; `None` if no order is found.
     async fn search(&self, kind: &str, id: u64) -> Result<Option<String>> {
         let url = format!("{}/{}-{kind}/_search?q=id:{id}", self.stack.es("hot")?.url(), self.name);
@@ -97,7 +113,7 @@ impl World {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_order_is_found_within_about_a_second_through_failover_and_restart() {
-    let mut world = World::new().await.unwrap();
+    let mut world = World::new("shop").await.unwrap();
     let first = world.start("first").unwrap();
     first.wait_ready(PATIENCE).await.unwrap();
 
@@ -116,6 +132,36 @@ async fn an_order_is_found_within_about_a_second_through_failover_and_restart() 
     third.wait_ready(PATIENCE).await.unwrap();
     world.found("full", 30, Some("in between")).await.unwrap();
     assert_eq!(third.stop(PATIENCE).await.unwrap().code(), Some(0));
+}
+
+/// Prepared before, finished after a restart of the deployer, or while none runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn prepared_transactions_are_carried_at_their_commit_over_restarts() {
+    let mut world = World::new("xa").await.unwrap();
+    let first = world.start("first").unwrap();
+    first.wait_ready(PATIENCE).await.unwrap();
+    for id in [1, 2, 3, 4] {
+        world.prepare(id).await.unwrap();
+    }
+    world.finish("ROLLBACK", 4).await.unwrap();
+    world.sql("INSERT INTO orders VALUES (10, 1, 'between')").await.unwrap();
+    world.found("full", 10, Some("between")).await.with_context(|| first.log_tail()).unwrap();
+    assert_eq!(first.stop(PATIENCE).await.unwrap().code(), Some(0));
+
+    world.finish("COMMIT", 1).await.unwrap();
+    let second = world.start("second").unwrap();
+    second.wait_ready(PATIENCE).await.unwrap();
+    world.found("full", 1, Some("prepared")).await.with_context(|| second.log_tail()).unwrap();
+    world.finish("ROLLBACK", 2).await.unwrap();
+    world.finish("COMMIT", 3).await.unwrap();
+    world.found("full", 3, Some("prepared")).await.with_context(|| second.log_tail()).unwrap();
+    // A later change of the row is a later version.
+    world.sql("UPDATE orders SET remark = 'after the commit' WHERE id = 3").await.unwrap();
+    world.found("full", 3, Some("after the commit")).await.unwrap();
+    for id in [2, 4] {
+        assert_eq!(world.search("full", id).await.unwrap(), None, "order {id} was rolled back");
+    }
+    assert_eq!(second.stop(PATIENCE).await.unwrap().code(), Some(0));
 }
 
 async fn rows_become_documents(world: &mut World) -> Result<()> {

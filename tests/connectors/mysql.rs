@@ -205,6 +205,46 @@ fn large_transactions_arrive_in_portions_and_in_order() {
     });
 }
 
+/// A packet holds at most 2^24 - 1 bytes; one that is full is followed by another, which may be empty.
+#[test]
+fn events_that_just_fill_a_packet_arrive_whole() {
+    run(async {
+        let _quiet = QUIET.read().await;
+        let stack = stack().await;
+        let server = stack.mysql().unwrap();
+        let database = unique("packets");
+        sql(
+            server,
+            &format!("CREATE DATABASE {database};\nCREATE TABLE {database}.t (id INT PRIMARY KEY, a LONGBLOB);"),
+        )
+        .await;
+        let source = source(server);
+        let from = now(&source.identify().await.unwrap());
+        let mark = format!("mark of {database}");
+        let insert = |id: i32, length: usize| {
+            let values = format!("({id}, CONCAT(REPEAT('x', {}), '{mark}'))", length - mark.len());
+            format!("INSERT INTO {database}.t VALUES {values};")
+        };
+        let wanted = |event: &[u8]| event.ends_with(mark.as_bytes());
+        sql(server, &insert(0, 1000)).await;
+        let mut stream = source.dump(request(from)).await.unwrap();
+        let batches = read(&mut stream, wanted).await;
+        let small = batches.iter().flat_map(EventBatch::events).find(|event| event.ends_with(mark.as_bytes())).unwrap();
+        let around = small.len() - 1000;
+        // Before the event a byte of status, behind it a checksum.
+        let full = (1 << 24) - 1 - 1 - 4;
+        for (id, size) in [(1, full - 1), (2, full), (3, full + 1), (4, 2 * full + 5)] {
+            sql(server, &insert(id, size - around)).await;
+            let batches = read(&mut stream, wanted).await;
+            let event =
+                batches.iter().flat_map(EventBatch::events).find(|event| event.ends_with(mark.as_bytes())).unwrap();
+            assert_eq!((event.len(), header(event).1), (size, size + 4));
+            let filler = &event[around..size - mark.len()];
+            assert!(filler.iter().all(|byte| *byte == b'x'), "bytes were lost or moved in event {id}");
+        }
+    });
+}
+
 #[test]
 fn a_compressed_payload_is_one_event() {
     run(async {
