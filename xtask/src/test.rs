@@ -70,6 +70,7 @@ const SERVICES: &[&str] = &[
     "conformance",
     "connectors",
     "decode_real",
+    "decode_random",
     "binlog_real",
     "gtid_real",
     "bad_input",
