@@ -44,6 +44,16 @@ pub enum Canary {
     UnversionedDelete,
     /// Of two operations on a document in one batch the older is sent.
     FoldsToTheOldest,
+    /// A state that is gone while log and indices know its epochs is begun anew.
+    StateForgotten,
+    /// At a failover all that was carried counts as read, what the new server lacks too.
+    WholeSetCarried,
+    /// A repair reads the log from its end at the rise on.
+    RepairFromTheEnd,
+    /// The checkpoint does not know of prepared XA transactions.
+    PreparedForgotten,
+    /// After a rewind rows are read by the definitions that were reached before it.
+    DefinitionsStay,
 }
 
 impl Canary {
@@ -51,14 +61,14 @@ impl Canary {
     pub const ALL: &[(Self, &str, &str, &str)] = &[
         (Self::CheckpointBeforeAck, "checkpoint-before-ack", "checkpoint", "swarm"),
         (Self::UncommittedCounts, "uncommitted-counts", "checkpoint", "swarm"),
-        (Self::FailedDeliveryCounts, "failed-delivery-counts", "checkpoint", "swarm"),
+        (Self::FailedDeliveryCounts, "failed-delivery-counts", "checkpoint", "kafka-lost-answers"),
         (Self::SkippedFencing, "skipped-fencing", "order", "paused-zombie"),
         (Self::OffsetsShift, "offsets-shift", "identity", "deployer-crash"),
         (Self::EpochStays, "epoch-stays", "order", "lost-tail-failover"),
         (Self::SkippedRepair, "skipped-repair", "documents", "lost-tail-failover"),
         (Self::SkippedWitness, "skipped-witness", "delivery", "gtid-reuse-after-crash"),
-        (Self::DroppedDeadLetter, "dropped-dead-letter", "delivery", "poison-row"),
-        (Self::CommitBeforeOutcome, "commit-before-outcome", "documents", "swarm"),
+        (Self::DroppedDeadLetter, "dropped-dead-letter", "checkpoint", "poison-row"),
+        (Self::CommitBeforeOutcome, "commit-before-outcome", "documents", "elasticsearch-429-storm"),
         (Self::BusyIsApplied, "busy-is-applied", "documents", "elasticsearch-429-storm"),
         (Self::RequestLost, "request-lost", "documents", "elasticsearch-429-storm"),
         (Self::ConflictRetried, "conflict-retried", "bounds", "deployer-crash"),
@@ -68,6 +78,11 @@ impl Canary {
         (Self::UnversionedDelete, "unversioned-delete", "documents", "swarm"),
         (Self::FlatVersions, "flat-versions", "history", "swarm"),
         (Self::FoldsToTheOldest, "folds-to-the-oldest", "documents", "kafka-down"),
+        (Self::StateForgotten, "state-forgotten", "checkpoint", "zookeeper-new-ensemble"),
+        (Self::WholeSetCarried, "whole-set-carried", "checkpoint", "gtid-reuse-after-crash"),
+        (Self::RepairFromTheEnd, "repair-from-the-end", "documents", "lost-tail-failover"),
+        (Self::PreparedForgotten, "prepared-forgotten", "bounds", "xa-across-crash"),
+        (Self::DefinitionsStay, "definitions-stay", "checkpoint", "ddl-in-flight"),
     ];
 }
 

@@ -82,3 +82,34 @@ pub fn backoff(
     let half = ceiling / 2;
     half + std::time::Duration::from_micros(rng.below(half.as_micros() as u64 + 1))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Rng, backoff};
+    use proptest::prelude::{ProptestConfig, any, prop, prop_assert, proptest};
+    use std::time::Duration;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(8_000))]
+
+        /// A history of retries: each wait lies between half and the whole of what doubling gives, none is zero or
+        /// beyond the cap, and after success the first wait is short again.
+        #[test]
+        fn waits_double_up_to_the_cap_and_start_again_after_success(
+            seed in any::<u64>(),
+            base_ms in 2u64..500,
+            factor in 1u64..200,
+            successes in proptest::collection::vec(any::<prop::sample::Index>(), 1..30),
+        ) {
+            let (base, cap) = (Duration::from_millis(base_ms), Duration::from_millis(base_ms * factor));
+            let mut rng = Rng::new(seed);
+            for failures in successes.iter().map(|index| index.index(40) as u32) {
+                for attempt in 0..failures {
+                    let wait = backoff(attempt, base, cap, &mut rng);
+                    let whole = (0..attempt.min(16)).fold(base, |wait, _| wait * 2).min(cap);
+                    prop_assert!(wait >= whole / 2 && wait <= whole && wait > Duration::ZERO, "{attempt}: {wait:?}");
+                }
+            }
+        }
+    }
+}

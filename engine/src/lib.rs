@@ -13,6 +13,7 @@ extern crate self as towpath_engine;
 
 pub mod adapter;
 pub mod binlog;
+pub mod branch;
 pub mod canary;
 pub mod cause;
 pub mod deployer;

@@ -77,19 +77,29 @@ pub enum Command {
         first: u64,
     },
     /// Breaks decisions of the engine, one at a time, and counts the seeds until an oracle objects.
-    Canaries {
-        /// Only those whose name contains this.
-        #[arg(long)]
-        only: Option<String>,
-        /// Seeds for each.
-        #[arg(long, default_value_t = 10)]
-        seeds: u64,
-        /// The first seed.
-        #[arg(long, default_value_t = 1)]
-        first: u64,
-    },
+    Canaries(CanaryOptions),
     /// Runs every shipped scenario on three seeds and says how often each fault began; one that never does fails.
     Coverage,
+}
+
+/// Which canaries, on which seeds.
+#[derive(Debug, Group)]
+pub struct CanaryOptions {
+    /// Only those whose name contains this.
+    #[arg(long)]
+    pub only: Option<String>,
+    /// At most so many seeds for each.
+    #[arg(long, default_value_t = 50)]
+    pub seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 1)]
+    pub first: u64,
+    /// Only the seeds that are kept because they catch: quick.
+    #[arg(long, conflicts_with_all = ["seeds", "first", "keep"])]
+    pub kept: bool,
+    /// Keeps the seeds that catch, in `sim/canaries/kept.json`.
+    #[arg(long)]
+    pub keep: bool,
 }
 
 /// Which seeds.

@@ -9,11 +9,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::worker::{Outcome, run, start};
+use crate::worker::{Outcome, ask, run, start};
 use crate::{report, scenarios};
 
 /// Failures are shown in full up to so many.
 const SHOWN: usize = 3;
+
+/// A run: its plan, its outcome, and how long its process took.
+type Run = (String, Outcome, Duration);
 
 /// Runs `plan_of(seed)` for seeds from `first` on, until `last` or until time is up; in order of their seeds.
 fn all(
@@ -21,7 +24,7 @@ fn all(
     (first, last): (u64, Option<u64>),
     until: Option<Instant>,
     plan_of: &(dyn Fn(u64) -> Result<String> + Sync),
-) -> Result<Vec<(String, Outcome)>> {
+) -> Result<Vec<Run>> {
     let (next, done) = (AtomicU64::new(first), Mutex::new(Vec::new()));
     let bar = match last {
         Some(last) => ProgressBar::new(last - first + 1),
@@ -36,9 +39,10 @@ fn all(
                 return Ok(());
             }
             let plan = plan_of(seed)?;
+            let began = Instant::now();
             let outcome = run(worker, &plan, seed)?;
             if let Ok(mut done) = done.lock() {
-                done.push((plan, outcome));
+                done.push((plan, outcome, began.elapsed()));
             }
             bar.inc(1);
         }
@@ -49,7 +53,7 @@ fn all(
     })?;
     bar.finish_and_clear();
     let mut done = done.into_inner().unwrap_or_default();
-    done.sort_by_key(|(_, outcome)| outcome.seed);
+    done.sort_by_key(|(_, outcome, _)| outcome.seed);
     Ok(done)
 }
 
@@ -82,19 +86,19 @@ pub fn swarm(worker: &Path, minutes: Option<f64>, seeds: Option<u64>, first: Opt
     summary(worker, "swarm", &done, began.elapsed(), json)
 }
 
-fn summary(worker: &Path, name: &str, done: &[(String, Outcome)], wall: Duration, json: bool) -> Result<bool> {
+fn summary(worker: &Path, name: &str, done: &[Run], wall: Duration, json: bool) -> Result<bool> {
     ensure!(!done.is_empty(), "no seed was run");
-    let failed: Vec<&(String, Outcome)> = done.iter().filter(|(_, outcome)| outcome.violation.is_some()).collect();
+    let failed: Vec<&Run> = done.iter().filter(|(_, outcome, _)| outcome.violation.is_some()).collect();
     if json {
-        for (_, outcome) in done {
+        for (_, outcome, _) in done {
             println!("{}", serde_json::to_string(outcome)?);
         }
     } else {
-        for (plan, outcome) in failed.iter().take(SHOWN) {
+        for (plan, outcome, _) in failed.iter().take(SHOWN) {
             report::failure(worker, name, plan, outcome)?;
         }
     }
-    let simulated_ms: u64 = done.iter().map(|(_, outcome)| outcome.simulated_ms).sum();
+    let simulated_ms: u64 = done.iter().map(|(_, outcome, _)| outcome.simulated_ms).sum();
     let (simulated_s, wall_s) = (simulated_ms as f64 / 1000.0, wall.as_secs_f64());
     if json {
         let summary = serde_json::json!({
@@ -110,8 +114,27 @@ fn summary(worker: &Path, name: &str, done: &[(String, Outcome)], wall: Duration
             done.len(),
             failed.len()
         );
+        let (whole, idle) = speed(worker, done)?;
+        println!(
+            "a simulated second takes {whole:.2} ms of one core: {idle:.2} ms turmoil's, for stepping idle hosts, \
+             {:.2} ms the engine's, the models' and the oracles'",
+            whole - idle
+        );
     }
     Ok(failed.is_empty())
+}
+
+/// Milliseconds of one core for a simulated second: of these runs, and of a few of them with nothing in their hosts.
+fn speed(worker: &Path, done: &[Run]) -> Result<(f64, f64)> {
+    let simulated = |runs: &[Run]| runs.iter().map(|(_, outcome, _)| outcome.simulated_ms).sum::<u64>() as f64 / 1000.0;
+    let took: Duration = done.iter().map(|(.., took)| *took).sum();
+    let few = &done[..done.len().min(5)];
+    let began = Instant::now();
+    for (plan, outcome, _) in few {
+        ask(worker, &["idle", plan, &outcome.simulated_ms.to_string()])?;
+    }
+    let per_second = |took: Duration, runs: &[Run]| took.as_secs_f64() * 1000.0 / simulated(runs).max(0.001);
+    Ok((per_second(took, done), per_second(began.elapsed(), few)))
 }
 
 /// `cargo sim meta`: each seed twice, in two processes, at trace level.
@@ -130,8 +153,10 @@ pub fn meta(worker: &Path, first: u64, seeds: u64) -> Result<bool> {
         let (one, two) = (one?.stdout, two_ran?.stdout);
         if one != two {
             let (one, two) = (String::from_utf8_lossy(&one), String::from_utf8_lossy(&two));
-            let differs = one.lines().zip(two.lines()).enumerate().find(|(_, (one, two))| one != two);
-            eprintln!("seed {seed}: two runs part at {differs:#?}");
+            let pairs = || one.lines().zip(two.lines()).enumerate();
+            let hash = pairs().find(|(_, (one, two))| one != two && one.contains("state hash"));
+            let differs = pairs().find(|(_, (one, two))| one != two);
+            eprintln!("seed {seed}: two runs part at {differs:#?}; the first state that differs: {hash:#?}");
             return Ok(false);
         }
         ensure!(!one.is_empty(), "seed {seed} printed nothing: there is nothing to compare");
@@ -146,7 +171,7 @@ pub fn meta(worker: &Path, first: u64, seeds: u64) -> Result<bool> {
 /// # Errors
 /// A scenario is wrong, or workers cannot be started.
 pub fn coverage(worker: &Path) -> Result<bool> {
-    let (mut faults, mut calls) = (BTreeMap::<String, u64>::new(), BTreeMap::<String, u64>::new());
+    let (mut faults, mut calls, mut branches) = Default::default();
     let mut planned = std::collections::BTreeSet::new();
     let mut good = true;
     for (name, _) in scenarios::shipped()? {
@@ -154,22 +179,30 @@ pub fn coverage(worker: &Path) -> Result<bool> {
         let value: serde_json::Value = serde_json::from_str(&plan)?;
         let kinds = value["fault"].as_array().into_iter().flatten();
         planned.extend(kinds.filter_map(|fault| fault["kind"].as_str().map(str::to_owned)));
-        for (_, outcome) in all(worker, (1, Some(3)), None, &|_| Ok(plan.clone()))? {
+        for (_, outcome, _) in all(worker, (1, Some(3)), None, &|_| Ok(plan.clone()))? {
             if let Some(violation) = &outcome.violation {
                 eprintln!("{name}, seed {}: oracle {}: {}", outcome.seed, violation.oracle, violation.text);
                 good = false;
             }
-            outcome.faults.into_iter().for_each(|(kind, count)| *faults.entry(kind).or_default() += count);
-            outcome.calls.into_iter().for_each(|(call, count)| *calls.entry(call).or_default() += count);
+            add(&mut faults, outcome.faults);
+            add(&mut calls, outcome.calls);
+            add(&mut branches, outcome.branches);
         }
     }
     let table = |title: &str, counts: &BTreeMap<String, u64>| {
         println!("{title}");
-        counts.iter().for_each(|(name, count)| println!("  {name:<30} {count:>8}"));
+        counts.iter().for_each(|(name, count)| println!("  {name:<66} {count:>8}"));
     };
     table("faults that began", &faults);
     table("calls of the engine", &calls);
+    table("marked branches of the engine", &branches);
     let never: Vec<&String> = planned.iter().filter(|kind| !faults.contains_key(*kind)).collect();
     never.iter().for_each(|kind| eprintln!("never began: {kind}"));
+    let unreached = branches.iter().filter(|(_, count)| **count == 0);
+    unreached.for_each(|(text, _)| eprintln!("never reached: {text}"));
     Ok(good && never.is_empty())
+}
+
+fn add(sum: &mut BTreeMap<String, u64>, counts: BTreeMap<String, u64>) {
+    counts.into_iter().for_each(|(name, count)| *sum.entry(name).or_default() += count);
 }

@@ -1,4 +1,5 @@
-//! Builds the worker: a package of its own, because what it links replaces the clock of its process.
+//! Builds the worker: a package of its own, because what it links replaces the clock of its process, and because only
+//! its engine counts branches and can be broken.
 
 use anyhow::{Context, Result, ensure};
 use std::path::PathBuf;
@@ -18,7 +19,7 @@ pub fn root() -> PathBuf {
 /// # Errors
 /// It does not compile.
 pub fn worker() -> Result<PathBuf> {
-    package("towpath-sim-worker")
+    package("towpath-canaries")
 }
 
 /// Builds a package's binary of the same name.

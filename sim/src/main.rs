@@ -48,7 +48,7 @@ fn run() -> anyhow::Result<bool> {
             shrink::command(&worker, &plan, seed)
         }
         Command::Meta { seeds, first } => batch::meta(&worker, first, seeds),
-        Command::Canaries { only, seeds, first } => canaries::canaries(&worker, first, seeds, only.as_deref()),
+        Command::Canaries(options) => canaries::canaries(&worker, &options),
         Command::Coverage => batch::coverage(&worker),
     }
 }

@@ -28,7 +28,7 @@ pub fn failure(worker: &Path, name: &str, plan: &str, outcome: &Outcome) -> Resu
 /// # Errors
 /// Workers cannot be started, or the page cannot be written.
 pub fn replay(worker: &Path, name: &str, plan: &str, seed: u64, trace: bool, html: Option<&Path>) -> Result<bool> {
-    let level = if trace { "trace" } else { "info" };
+    let level = if trace { "trace,sample=off" } else { "info,sample=off" };
     let output = start(worker, plan, seed, level)?;
     std::io::stdout().write_all(&output.stdout)?;
     std::io::stderr().write_all(&output.stderr)?;

@@ -36,6 +36,8 @@ pub struct Outcome {
     pub faults: BTreeMap<String, u64>,
     /// Calls by name.
     pub calls: BTreeMap<String, u64>,
+    /// How often each marked branch of the engine was reached.
+    pub branches: BTreeMap<String, u64>,
     /// What processes said at a violation.
     pub said: Vec<String>,
 }
@@ -48,7 +50,7 @@ pub fn run(worker: &Path, plan: &str, seed: u64) -> Result<Outcome> {
     outcome(seed, &start(worker, plan, seed, "off")?)
 }
 
-/// The same with a decision of the engine broken; `worker` is the one that contains them.
+/// The same with a decision of the engine broken.
 ///
 /// # Errors
 /// As [`run`].
@@ -70,7 +72,7 @@ fn outcome(seed: u64, output: &Output) -> Result<Outcome> {
 fn broken(seed: u64, output: &Output) -> Outcome {
     let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     let violation = Some(Violation { oracle: "panic".to_owned(), text });
-    let (faults, calls, said) = Default::default();
+    let (faults, calls, branches, said) = Default::default();
     Outcome {
         seed,
         violation,
@@ -81,6 +83,7 @@ fn broken(seed: u64, output: &Output) -> Outcome {
         caught_up_ms: 0,
         faults,
         calls,
+        branches,
         said,
     }
 }
@@ -91,16 +94,26 @@ fn broken(seed: u64, output: &Output) -> Outcome {
 /// The worker could not be started.
 pub fn start(worker: &Path, plan: &str, seed: u64, level: &str) -> Result<Output> {
     let mut command = Command::new(worker);
-    command.args(["run", plan, &seed.to_string(), level]).stdin(Stdio::null());
+    command.args(["none", "run", plan, &seed.to_string(), level]).stdin(Stdio::null());
     command.output().context("cannot start the worker")
 }
 
-/// Asks the worker for one line.
+/// The decisions that can be broken: a line each, with the oracle that is to object and the scenario.
+///
+/// # Errors
+/// The worker could not be started.
+pub fn canaries(worker: &Path) -> Result<String> {
+    let output = Command::new(worker).arg("list").stdin(Stdio::null()).output().context("cannot start the worker")?;
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Asks the worker for something, with nothing broken.
 ///
 /// # Errors
 /// It refuses; its words are the error.
 pub fn ask(worker: &Path, args: &[&str]) -> Result<String> {
-    let output = Command::new(worker).args(args).stdin(Stdio::null()).output().context("cannot start the worker")?;
+    let output =
+        Command::new(worker).arg("none").args(args).stdin(Stdio::null()).output().context("cannot start the worker")?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         bail!("{}", text.trim_start_matches("Error: "));

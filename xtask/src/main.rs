@@ -86,3 +86,24 @@ fn run() -> Result<bool> {
         Verb::Prerequisites { quiet: false } => prerequisites::check().map(|()| true),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// The features with which a package and all it depends on are built.
+    fn features(package: &str) -> String {
+        let mut tree = super::command::cargo();
+        let output = tree.args(["tree", "--offline", "-p", package, "-e", "features"]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    #[test]
+    fn only_the_simulators_worker_contains_canaries() {
+        let canary = "towpath-engine feature \"canary\"";
+        assert!(features("towpath-canaries").contains(canary), "it would not be found where it is either");
+        for package in ["towpath", "towpath-demo", "towpath-stack", "towpath-sim-worker"] {
+            let features = features(package);
+            assert!(features.contains("towpath-engine") && !features.contains(canary), "{package} is built with it");
+        }
+    }
+}

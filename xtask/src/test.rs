@@ -211,13 +211,20 @@ fn formatting() -> Result<bool> {
 }
 
 /// Tests on the models, then the simulator: equal bytes first, for a seed that cannot be repeated proves nothing; then
-/// all scenarios on three seeds each. (`cargo sim swarm` goes on from there, by hand.)
+/// all scenarios on three seeds each, each canary on a kept seed that catches it, and fresh seeds derived from the
+/// commit. (`cargo sim swarm --minutes` and `cargo xtask canaries` go on from there, by hand.)
 fn simulation() -> Result<(bool, Counts)> {
     let mut tests = targets(command::cargo(), SIM);
     let (passed, mut counts) = command::run_counting(tests.env("TOWPATH_SEED", seed().to_string()))?;
     let mut all = passed;
-    for arguments in [["sim", "meta", "--seeds", "5"].as_slice(), &["sim", "coverage"]] {
-        let good = command::run(command::cargo().args(arguments))?;
+    let stages: [&[&str]; 4] = [
+        &["sim", "meta", "--seeds", "5"],
+        &["sim", "coverage"],
+        &["sim", "canaries", "--kept"],
+        &["sim", "swarm", "--seeds", "300"],
+    ];
+    for arguments in stages {
+        let good = command::run(command::cargo().args(arguments).env("TOWPATH_SEED", seed().to_string()))?;
         if !good {
             counts.reasons.push(format!("cargo {}, see above", arguments.join(" ")));
         }

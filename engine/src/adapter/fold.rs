@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 
 use super::document::DocumentKey;
 use super::semantics::Operation;
+use crate::branch::{self, Branch};
 use crate::canary::{self, Canary};
 use crate::version::Version;
 
@@ -37,6 +38,7 @@ impl<T> Chain<T> {
         if (entry.version >= self.winner.version) != canary::on(Canary::FoldsToTheOldest) {
             std::mem::swap(&mut entry, &mut self.winner);
         }
+        branch::reached(Branch::Folded);
         self.folded.push(entry);
     }
 

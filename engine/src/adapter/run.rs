@@ -16,6 +16,7 @@ use super::shape::Shape;
 use super::status::{AdapterStatus, SinkMetrics, SinkState, SinkStatus};
 use super::track::Mark;
 use super::{EpochView, meta, outcome};
+use crate::branch::{self, Branch};
 use crate::cause::{Cause, Stop};
 use crate::env::{Env, Rng, backoff};
 use crate::ports::index::{BulkOp, IndexError, ItemResult, SearchIndex};
@@ -429,6 +430,7 @@ impl SinkTask {
             // The group is between generations. What is still ours in the next one is committed then, as it stands
             // then; for the rest its new owner begins at the last good commit.
             Ok(false) => {
+                branch::reached(Branch::CommitRefused);
                 tracing::info!(sink = %self.sink.name, "a commit of an old generation was refused");
                 course.flow.commits_failed(&offsets);
             }

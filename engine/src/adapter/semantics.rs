@@ -9,6 +9,7 @@ use super::condition::Condition;
 use super::config::{AdapterConfig, Deletes, OnDelete, SinkConfig};
 use super::document::{BadRow, DocumentKey, DocumentPlan};
 use super::shape::{Row, Shape};
+use crate::branch::{self, Branch};
 use crate::canary::{self, Canary};
 use crate::cause::Stop;
 use crate::format;
@@ -136,7 +137,10 @@ impl TablePlan {
     fn delete(&self, change: &Change<'_>, row: &dyn Row, buffer: &mut BytesMut) -> Result<Operation, BadRow> {
         let source = match self.deletes {
             Deletes::Soft if canary::on(Canary::ForgottenDeletes) => None,
-            Deletes::Soft => Some(self.document.tombstone(buffer, change.commit_ms)),
+            Deletes::Soft => {
+                branch::reached(Branch::Tombstone);
+                Some(self.document.tombstone(buffer, change.commit_ms))
+            }
             Deletes::Hard => None,
         };
         let version = match self.version(change)? {

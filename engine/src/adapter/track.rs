@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::branch::{self, Branch};
 use crate::canary::{self, Canary};
 use crate::ports::log::{Committed, ConsumedRecord};
 
@@ -72,6 +73,9 @@ impl Partition {
     /// Takes note of a record's term. `false`: a later record of a lower term, a deposed leader's: it must be dropped.
     pub fn admit(&mut self, term: u64) -> bool {
         self.seen_term = self.seen_term.max(term);
+        if term < self.seen_term {
+            branch::reached(Branch::LowerTerm);
+        }
         term >= self.seen_term
     }
 
@@ -195,6 +199,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
         #[test]
         fn the_offset_never_passes_a_record_that_is_not_final(
             steps in proptest::collection::vec((0usize..3, 1i64..3, 0u64..3), 1..30),

@@ -125,7 +125,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(10_000))]
+        #![proptest_config(ProptestConfig::with_cases(30_000))]
 
         /// Whatever is heard, in whatever order: nothing is started while disconnected, nothing runs longer than the
         /// grace, and an expiry is final.

@@ -15,6 +15,7 @@ use super::stream::{Stream, StreamEnd};
 use super::tail::TailMark;
 use super::verify::Servers;
 use super::{Fencing, Role};
+use crate::branch::{self, Branch};
 use crate::canary::{self, Canary};
 use crate::cause::{Cause, Stop};
 use crate::format::{ControlContext, ControlKind, RecordBuffer, write_control};
@@ -86,6 +87,7 @@ impl Leader {
                 StreamEnd::Halt(halt) => return halt,
                 StreamEnd::Rewind(stop) => stop,
             };
+            branch::reached(Branch::Rewind);
             self.course.meters.rewinds.add(1);
             tracing::warn!(offset = self.carried.offset, "rewinding to the last acknowledged transaction: {stop}");
             if self.carried.offset > before {
@@ -258,6 +260,7 @@ impl Leader {
         let id = format!("{}.dead", config.transactional_id());
         let mut producer = self.course.ports.log.producer(&config.dead_letter, ProducerMode::Idempotent, &id).await?;
         for letter in letters.iter().filter(|_| !canary::on(Canary::DroppedDeadLetter)) {
+            branch::reached(Branch::RowTooLarge);
             let row = &letter.row;
             tracing::error!(
                 table = format!("{}.{}", row.database, row.table),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::config::DeployerConfig;
 use crate::binlog::text::Text;
+use crate::branch::{self, Branch};
 use crate::cause::{Cause, Stop};
 use crate::format::{
     ChangeKind, ChangeRecord, EventContext, Field, FlatConfig, FlatWriter, Gone, ImageField, Incoming, ReadKind,
@@ -212,6 +213,9 @@ impl ReadBack {
         }
         for (key, facts) in batch.keys.iter().zip(batch.facts) {
             let row = now.get(key);
+            if row.is_none() {
+                branch::reached(Branch::RowGone);
+            }
             let kind = match row {
                 Some(_) => ReadKind::Image,
                 None if facts.inserted_by_lost && !facts.inserted_by_kept => ReadKind::Never,

@@ -11,6 +11,7 @@ use super::course::Halt;
 use super::leader::Leader;
 use super::readback::{Batch, ReadBack};
 use super::stream::StreamEnd;
+use crate::branch::{self, Branch};
 use crate::cause::{Cause, Stop};
 use crate::format::{EventContext, RecordBuffer};
 use crate::gtid::GtidSet;
@@ -54,6 +55,7 @@ impl Leader {
             );
             return Err(Stop::new(Cause::RepairPending, detail).into());
         };
+        branch::reached(Branch::Repair);
         tracing::warn!(epoch = repair.epoch, reason = repair.reason, "repairing");
         let topic = self.course.ports.log.topic(&self.course.config.topic).await?;
         let marked = repair.topic_id == topic.id && repair.low_water.len() == topic.watermarks.len();

@@ -14,6 +14,7 @@ use super::leader::{Carried, Leader, describe};
 use super::tail::TailMark;
 use super::takeover::checkpoint_at;
 use crate::binlog::{Decoder, Event, EventHeader};
+use crate::branch::{self, Branch};
 use crate::canary::{self, Canary};
 use crate::cause::{Cause, Stop};
 use crate::gtid::{Gtid, GtidSet};
@@ -46,6 +47,7 @@ impl Leader {
     /// Begins the epoch: anchor, checkpoint and pending repair in one guarded write.
     pub async fn rise(&mut self, new: NewEpoch) -> Result<(), Halt> {
         let step = if canary::on(Canary::EpochStays) { 0 } else { 1 };
+        branch::reached(Branch::EpochRises);
         let number = self.state.epoch.number.saturating_add(step);
         if number > MAX_EPOCH {
             return Err(Stop::new(Cause::EpochSpace, format!("epoch {MAX_EPOCH} was the last one")).into());
@@ -67,7 +69,10 @@ impl Leader {
             Some(point) => (Some(Position::Gtid(point.set.clone())), point.low_water.clone()),
             None => (None, Vec::new()),
         };
-        let repair = epoch::repair_from(number, &new.reason, (from, low_water), &self.state, now_ms);
+        let mut repair = epoch::repair_from(number, &new.reason, (from, low_water), &self.state, now_ms);
+        if canary::on(Canary::RepairFromTheEnd) {
+            repair.low_water.clone_from(&ends);
+        }
         let low_water =
             if repair.low_water.len() == ends.len() { repair.low_water.clone() } else { vec![0; ends.len()] };
         // The common point may be the last checkpoint, which is not in the ring.
@@ -91,7 +96,11 @@ impl Leader {
             (Position::Gtid(set), Some(point)) => set.is_subset(&point.set),
             _ => false,
         });
-        let anchor = Anchor { resume: Position::Gtid(new.anchor.clone()), file: None };
+        let mut set = new.anchor.clone();
+        if let (true, Position::Gtid(carried)) = (canary::on(Canary::WholeSetCarried), &self.carried.resume) {
+            set.add(carried);
+        }
+        let anchor = Anchor { resume: Position::Gtid(set), file: None };
         self.state.checkpoint = checkpoint_at(&anchor, ends.clone(), low_water);
         last.into_iter().for_each(|entry| self.state.ring.add(entry));
         self.state.epoch = EpochRecord {

@@ -12,6 +12,8 @@ use super::follow::{Followed, Follower, Found};
 use super::leader::Leader;
 use super::schema_history::{self, Boundary, Change, History};
 use super::stream::StreamEnd;
+use crate::branch::{self, Branch};
+use crate::canary::{self, Canary};
 use crate::cause::{Cause, Stop};
 use crate::ports::log::LogError;
 use crate::ports::source::{BinlogSource, SchemaSnapshot, SourceError};
@@ -76,6 +78,12 @@ impl Keeper {
 
     /// Drops what lies at or after an offset: it is read again.
     pub fn rewind(&mut self, offset: u64) {
+        if canary::on(Canary::DefinitionsStay) {
+            return;
+        }
+        if self.changes.iter().any(|(change, _)| change.offset >= offset) {
+            branch::reached(Branch::DefinitionReadAgain);
+        }
         self.changes.retain(|(change, _)| change.offset < offset);
         self.held.retain(|held| held.offset < offset);
     }
@@ -179,6 +187,7 @@ impl Leader {
         let (Some(keeper), Some(state)) = (&mut self.schemas, &self.state.schemas) else { return Ok(()) };
         let epoch = self.state.epoch.number;
         for change in followed.changes {
+            branch::reached(Branch::DefinitionChanges);
             let upto = keeper.history.change(epoch, &keeper.reference.snapshot, &change).await?;
             keeper.changes.push((change, upto));
         }

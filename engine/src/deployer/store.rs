@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::branch::{self, Branch};
 use crate::cause::{Cause, Stop};
 use crate::ports::coordinator::{Candidate, Coordinator, CoordinatorError, NodeVersion, NodeWrite};
 use crate::state::{self, PipelineState};
@@ -72,6 +73,7 @@ impl Store {
                 Ok(())
             }
             Err(CoordinatorError::Unknown(why)) => {
+                branch::reached(Branch::StateDoubtful);
                 self.doubtful = Some(bytes);
                 Err(StoreError::Retry(why))
             }
@@ -88,6 +90,9 @@ impl Store {
         let ours = found.as_ref().is_some_and(|(bytes, _)| *bytes == doubtful);
         if !untouched && !ours {
             return Err(StoreError::Lost("the state was changed by another writer".to_owned()));
+        }
+        if ours {
+            branch::reached(Branch::StateOurs);
         }
         self.current = found;
         self.previous = previous.map(|(_, version)| version);

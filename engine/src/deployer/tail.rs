@@ -271,7 +271,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(10_000))]
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
 
         /// Leaders come and go; each resumes at the carried position and may write again what its predecessor wrote.
         /// No record before the mark ever lies above what is carried.

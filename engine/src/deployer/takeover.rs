@@ -18,6 +18,7 @@ use super::tail::{self, LogTail, TailMark};
 use super::verify::Servers;
 use super::xa::prepared_before;
 use super::{Fencing, Role, Start, election, history, meta, schema_history, settings};
+use crate::branch::{self, Branch};
 use crate::canary::{self, Canary};
 use crate::cause::{Cause, Stop};
 use crate::format::ControlKind;
@@ -344,6 +345,9 @@ impl Takeover {
         let mut mark = TailMark::new(state.checkpoint.tail_from.clone());
         let highest = tail.highest.as_ref().filter(|_| tail.epoch == state.epoch.number);
         if let Some(highest) = highest {
+            if highest.offset > state.checkpoint.offset {
+                branch::reached(Branch::TailAhead);
+            }
             mark.hold(highest.offset, tail.ends.clone());
         }
         let highest = highest.map(|emitted| Highest {

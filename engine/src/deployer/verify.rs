@@ -21,6 +21,7 @@ use super::rise::{NewEpoch, commit_times, find};
 use super::settings;
 use super::tail::read_witness;
 use super::xa::prepared_before;
+use crate::branch::{self, Branch};
 use crate::canary::{self, Canary};
 use crate::cause::{Cause, Stop};
 use crate::gtid::{Gtid, GtidSet};
@@ -66,6 +67,9 @@ impl Servers {
             _ => return,
         };
         let waited = stop.cause == Cause::SourceUnavailable && std::mem::take(&mut self.waited);
+        if stop.cause == Cause::SourceBehind {
+            branch::reached(Branch::ServerBehind);
+        }
         if since.get_or_insert_with(Instant::now).elapsed() < patience && !waited {
             return;
         }
@@ -74,6 +78,7 @@ impl Servers {
         }
         (self.silent_since, self.behind_since) = (None, None);
         if count > 1 {
+            branch::reached(Branch::ServerSilent);
             self.at = (self.at + 1) % count;
             tracing::error!(cause = stop.cause.name(), "{stop}; asking server {} of {count} now", self.at + 1);
         }

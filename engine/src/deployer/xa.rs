@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 
 use super::count::TransactionEnd;
 use crate::binlog::{Event, EventHeader, EventType, MariaDbGtid, QueryKind, XaStatement};
+use crate::branch::{self, Branch};
+use crate::canary::{self, Canary};
 use crate::cause::{Cause, Stop};
 use crate::ports::source::EventBatch;
 use crate::position::{FilePosition, Position};
@@ -28,7 +30,9 @@ pub fn carry_prepared(prepared: &mut Vec<PreparedXa>, end: &TransactionEnd) {
         None => {}
         Some(XaEnd::Prepared(xid)) => {
             prepared.retain(|group| group.xid != *xid);
-            prepared.push(PreparedXa { xid: xid.clone(), witness: end.witness() });
+            if !canary::on(Canary::PreparedForgotten) {
+                prepared.push(PreparedXa { xid: xid.clone(), witness: end.witness() });
+            }
         }
         Some(XaEnd::Resolved(xid)) => prepared.retain(|group| group.xid != *xid),
     }
@@ -129,6 +133,7 @@ impl Groups {
         if !first && !starts_group(event)? {
             return Ok(false);
         }
+        branch::reached(Branch::XaWithheld);
         self.withheld = true;
         self.recent.open(&self.head);
         if !first {
@@ -194,6 +199,9 @@ impl Groups {
         } else {
             self.recent.find(&xid)
         };
+        if events.is_none() {
+            branch::reached(Branch::XaReadAgain);
+        }
         self.insertion = Some(Insertion {
             hasher: crc32fast::Hasher::new(),
             length: 0,
@@ -250,7 +258,13 @@ impl Groups {
                 Some(XaEnd::Prepared(xid))
             }
             Event::Query(query) if query.kind() == QueryKind::Xa => match XaStatement::parse(&query.sql)? {
-                XaStatement::Commit(xid) | XaStatement::Rollback(xid) => {
+                XaStatement::Rollback(xid) => {
+                    branch::reached(Branch::XaRolledBack);
+                    let xid = xid.to_string();
+                    self.recent.forget(&xid);
+                    Some(XaEnd::Resolved(xid))
+                }
+                XaStatement::Commit(xid) => {
                     let xid = xid.to_string();
                     self.recent.forget(&xid);
                     Some(XaEnd::Resolved(xid))

@@ -15,6 +15,7 @@ use super::reads::{READ_INDEX, READ_ROWS};
 use super::{EventContext, RecordFormat, RecordMode};
 use crate::binlog::text::Text;
 use crate::binlog::{Field, GeometryText, RowsEvent, RowsKind};
+use crate::branch::{self, Branch};
 use crate::cause::{Cause, Stop};
 use crate::routing::Router;
 use crate::schema::TableSchema;
@@ -233,6 +234,7 @@ impl FlatWriter {
                 if moved { parts.plan.partition(&parts.table, row.before, &mut self.scratch)? } else { partition };
             let old_key = if by_row { Some(self.key(place, row.before)?) } else { None };
             if old != partition || old_key != key {
+                branch::reached(Branch::RowMovesPartition);
                 left = Some(Target { partition: old, key: old_key, copy: Some(partition) });
             }
         }
@@ -276,6 +278,7 @@ impl FlatWriter {
         let size =
             |pending: &Pending| overhead + pending.data.len() + pending.old.len() + 11 * (pending.count as usize + 1);
         if size(pending) > self.config.max_record_bytes && pending.count > 0 {
+            branch::reached(Branch::RecordSplit);
             let data = pending.data.split_off(data_from);
             let old = pending.old.split_off(old_from);
             self.flush(place, partition, sharing, out);

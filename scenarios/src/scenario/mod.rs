@@ -39,6 +39,17 @@ pub enum Fencing {
     Versions,
 }
 
+/// What the servers' binary logs say about the columns of their rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RowMetadata {
+    /// Their names.
+    #[default]
+    Full,
+    /// Only their types: definitions are followed through the statements.
+    Minimal,
+}
+
 /// What stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -57,6 +68,10 @@ pub struct Topology {
     pub deletes: Deletes,
     /// The largest record, bytes; a larger row is a dead letter.
     pub max_record_bytes: u32,
+    /// What the binlog says about the columns of its rows.
+    pub row_metadata: RowMetadata,
+    /// Orders that leave move to the database `archive`, and stay in the sink `full`.
+    pub archive: bool,
 }
 
 impl Default for Topology {
@@ -69,6 +84,8 @@ impl Default for Topology {
             fencing: Fencing::Transactions,
             deletes: Deletes::Soft,
             max_record_bytes: 900_000,
+            row_metadata: RowMetadata::Full,
+            archive: false,
         }
     }
 }
@@ -113,6 +130,10 @@ pub struct Work {
     pub peak_for: Span,
     /// How high the peak is.
     pub peak_times: u32,
+    /// XA transactions that begin every second beside the others.
+    pub xa_per_second: u32,
+    /// Now and then, about so far apart, `ALTER TABLE` moves, adds or drops a column; 0 = never.
+    pub columns_move_every: Span,
 }
 
 impl Default for Work {
@@ -126,6 +147,8 @@ impl Default for Work {
             peak_at: Span::ZERO,
             peak_for: Span::ZERO,
             peak_times: 1,
+            xa_per_second: 0,
+            columns_move_every: Span::ZERO,
         }
     }
 }

@@ -162,6 +162,21 @@ fn check_whole(scenario: &Scenario) -> Result<(), String> {
     if (work.peak_for > Span::ZERO) != (work.peak_times > 1) {
         return Err("a peak needs both `peak_for` and `peak_times` above 1".into());
     }
+    if work.xa_per_second > 0 && topology.standbys > 0 {
+        return Err("`xa_per_second` needs a source without `standbys`: they follow no prepared transaction".into());
+    }
+    if work.xa_per_second > 0 && work.columns_move_every > Span::ZERO {
+        return Err(
+            "`xa_per_second` and `columns_move_every`: a prepared transaction holds its table's definition".into()
+        );
+    }
+    let loses = |fault: &Fault| fault.kind == FaultKind::MySqlLosesTail;
+    if work.columns_move_every > Span::ZERO && scenario.faults.iter().any(loses) {
+        return Err("`columns_move_every` does not go with `mysql-loses-tail`: no ALTER TABLE is taken back".into());
+    }
+    if topology.archive && scenario.faults.iter().any(|fault| fault.kind.of_history()) {
+        return Err("`archive` goes with no fault that changes what has been: what moves would be lost half".into());
+    }
     if scenario.expect.dead_letters.is_some_and(|count| count > 0) && work.poison_bytes == 0 {
         return Err("`dead_letters` are expected, but `poison_bytes` makes none".into());
     }
@@ -177,6 +192,19 @@ mod tests {
 
     fn error(text: &str) -> ScenarioError {
         parse("test", text).unwrap_err()
+    }
+
+    #[test]
+    fn every_kind_of_fault_is_in_a_shipped_scenario() {
+        let mut left: Vec<FaultKind> = FaultKind::ALL.to_vec();
+        for entry in std::fs::read_dir(env!("CARGO_MANIFEST_DIR")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|suffix| suffix == "toml") && !path.ends_with("Cargo.toml") {
+                let scenario = parse("shipped", &std::fs::read_to_string(&path).unwrap()).unwrap();
+                left.retain(|kind| scenario.faults.iter().all(|fault| fault.kind != *kind));
+            }
+        }
+        assert!(left.is_empty(), "`cargo sim coverage` would not see them begin: {left:?}");
     }
 
     #[test]
@@ -224,6 +252,11 @@ mod tests {
             (fault("kind = \"crash\"\nat = \"1s\"\nfor = \"1s\"\nhost = \"kafka\"\n"), "faults of their own"),
             ("learn = \"x\"\n[expect]\ndead_letters = 1\n".to_owned(), "makes none"),
             ("learn = \"x\"\n[workload]\nrate = 0\n".to_owned(), "does nothing"),
+            ("learn = \"x\"\n[topology]\nstandbys = 1\n[workload]\nxa_per_second = 1\n".to_owned(), "no prepared"),
+            (
+                fault("kind = \"mysql-loses-tail\"\nat = \"1s\"\ntimes = 1\n[workload]\ncolumns_move_every = \"1s\"\n"),
+                "does not go with",
+            ),
         ];
         for (text, words) in cases {
             let error = error(&text);

@@ -5,7 +5,7 @@
 
 use towpath_engine::env::Rng;
 
-use super::{Deletes, Expect, Fault, FaultKind, Fencing, Moment, Needs, Scenario, Span, Topology, Work};
+use super::{Deletes, Expect, Fault, FaultKind, Fencing, Moment, Needs, RowMetadata, Scenario, Span, Topology, Work};
 
 /// Every run's safety phase.
 const LENGTH_MS: u64 = 60_000;
@@ -15,7 +15,7 @@ const FIRST_MS: u64 = 3_000;
 /// The scenario of a seed.
 pub fn draw(seed: u64) -> Scenario {
     let mut sizes = Rng::new(seed ^ 0x0073_697a_6573);
-    let topology = Topology {
+    let mut topology = Topology {
         deployers: 2 + sizes.below(2) as u32,
         adapters: 1 + sizes.below(2) as u32,
         partitions: 1 + sizes.below(4) as u32,
@@ -23,16 +23,17 @@ pub fn draw(seed: u64) -> Scenario {
         deletes: Deletes::Soft,
         ..Topology::default()
     };
-    let workload = Work {
+    let mut workload = Work {
         rate: [5, 20, 40][sizes.below(3) as usize],
         orders: 50 + sizes.below(400) as u32,
         huge_rows: if sizes.below(5) == 0 { 200 + sizes.below(2_000) as u32 } else { 0 },
         ..Work::default()
     };
+    let past = draw_past(seed, &mut topology, &mut workload);
     let mut rng = Rng::new(seed ^ 0x6661_756c_7473);
     let kinds = kinds(&mut rng);
     let count = 1 + rng.below(8);
-    let faults = (0..count).map(|_| fault(&mut rng, &kinds, &topology)).collect();
+    let faults = (0..count).map(|_| fault(&mut rng, &kinds, &topology)).chain(past).collect();
     Scenario {
         name: format!("swarm-{seed}"),
         drawn: true,
@@ -42,6 +43,39 @@ pub fn draw(seed: u64) -> Scenario {
         workload,
         faults,
         expect: Expect::default(),
+    }
+}
+
+/// What is done to the source's past: failovers, lost tails; or, where its past stays, XA transactions and columns that
+/// move. (The models' replicas follow no prepared transaction, and a lost tail does not take an `ALTER TABLE` back.)
+fn draw_past(seed: u64, topology: &mut Topology, workload: &mut Work) -> Vec<Fault> {
+    let mut rng = Rng::new(seed ^ 0x7061_7374);
+    let at = |rng: &mut Rng| Some(Span::from_millis(FIRST_MS + rng.below(LENGTH_MS - FIRST_MS - 1)));
+    let plain = |kind| Fault { kind, at: None, when: None, lasts: None, times: None, host: None, peer: None };
+    match rng.below(4) {
+        0 => {
+            topology.standbys = 1 + rng.below(2) as u32;
+            let lag = Some(Span::from_millis(500 + rng.below(8_000)));
+            let mut faults = vec![Fault { at: at(&mut rng), lasts: lag, ..plain(FaultKind::ReplicasLag) }];
+            let count = 1 + rng.below(u64::from(topology.standbys));
+            faults.extend((0..count).map(|_| Fault { at: at(&mut rng), ..plain(FaultKind::MySqlFailover) }));
+            faults
+        }
+        1 => {
+            let times = Some(1 + rng.below(20) as u32);
+            vec![Fault { at: at(&mut rng), times, ..plain(FaultKind::MySqlLosesTail) }]
+        }
+        2 => {
+            // One or the other: a prepared transaction holds its table's definition.
+            if rng.below(2) == 0 {
+                workload.xa_per_second = 1 + rng.below(3) as u32;
+            } else {
+                topology.row_metadata = RowMetadata::Minimal;
+                workload.columns_move_every = Span::from_millis(1_500 + rng.below(8_000));
+            }
+            Vec::new()
+        }
+        _ => Vec::new(),
     }
 }
 

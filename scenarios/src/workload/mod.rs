@@ -9,7 +9,7 @@ pub(crate) mod text;
 
 pub use orders::{Counts, Workload, WorkloadConfig};
 pub use state::State;
-pub use tables::{DATABASE, Table, order_columns, status};
+pub use tables::{ARCHIVE, DATABASE, Table, order_columns, status};
 
 /// One value of a row, with its meaning.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,6 +5,9 @@ use towpath_engine::schema::{Column, ColumnType, TableSchema};
 /// The database the tables lie in.
 pub const DATABASE: &str = "orders";
 
+/// The database to which orders move when they are over, where there is an archive: `order_main` alone.
+pub const ARCHIVE: &str = "archive";
+
 /// utf8mb4_0900_ai_ci, the server's default.
 const COLLATION: u16 = 255;
 

@@ -3,27 +3,40 @@
 //! Everything it prints is decided by its arguments: the wall clock belongs to whoever started it.
 
 use anyhow::{Context, Result, bail, ensure};
+use std::collections::BTreeMap;
 use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use towpath_scenarios::scenario::{Scenario, check, parse, swarm};
 
-use crate::run::{Options, Outcome, run};
+use crate::run::{Options, Outcome, idle, run};
+
+/// How far the run is, milliseconds.
+static ELAPSED_MS: AtomicU64 = AtomicU64::new(0);
+
+/// Tells the trace how far the run is.
+pub fn tell_elapsed(elapsed: Duration) {
+    ELAPSED_MS.store(elapsed.as_millis() as u64, Ordering::Relaxed);
+}
 
 /// Simulated time, for the trace's lines.
 struct SimTime;
 
 impl tracing_subscriber::fmt::time::FormatTime for SimTime {
     fn format_time(&self, w: &mut tracing_subscriber::fmt::format::Writer<'_>) -> std::fmt::Result {
-        let elapsed = turmoil::sim_elapsed().unwrap_or(Duration::ZERO);
+        // Between the steps of the hosts, where faults begin, turmoil tells no time.
+        let between = || Duration::from_millis(ELAPSED_MS.load(Ordering::Relaxed));
+        let elapsed = turmoil::sim_elapsed().unwrap_or_else(between);
         write!(w, "{:>9.3}", elapsed.as_secs_f64())
     }
 }
 
-/// Does what the arguments ask, once in a process.
+/// Does what the arguments ask, once in a process. `branches` counts the marked branches of the engine that were
+/// reached.
 ///
 /// # Errors
 /// They ask for nothing known, the plan is wrong, or the simulation broke.
-pub fn serve(args: &[&str]) -> Result<()> {
+pub fn serve(args: &[&str], branches: fn() -> BTreeMap<String, u32>) -> Result<()> {
     ensure!(cfg!(tokio_unstable), "the worker was built without tokio_unstable: start it by `cargo sim`");
     match args {
         ["check", name, text] => {
@@ -32,12 +45,19 @@ pub fn serve(args: &[&str]) -> Result<()> {
             print(&serde_json::to_string(&scenario)?)
         }
         ["draw", seed] => print(&serde_json::to_string(&swarm::draw(seed.parse()?))?),
-        ["run", plan, seed, level] => one(plan, seed.parse()?, level),
-        _ => bail!("usage: check NAME FILE | draw SEED | run PLAN SEED LEVEL (a plan is a scenario as JSON)"),
+        ["run", plan, seed, level] => one(plan, seed.parse()?, level, branches),
+        ["idle", plan, ms] => {
+            let scenario: Scenario = serde_json::from_str(plan).context("the plan is no scenario")?;
+            idle(&scenario, 1, Duration::from_millis(ms.parse()?))?;
+            print("idle")
+        }
+        _ => bail!(
+            "usage: check NAME FILE | draw SEED | run PLAN SEED LEVEL | idle PLAN MS (a plan is a scenario as JSON)"
+        ),
     }
 }
 
-fn one(plan: &str, seed: u64, level: &str) -> Result<()> {
+fn one(plan: &str, seed: u64, level: &str, branches: fn() -> BTreeMap<String, u32>) -> Result<()> {
     let scenario: Scenario = serde_json::from_str(plan).context("the plan is no scenario")?;
     check(&scenario)?;
     mad_turmoil::rand::set_rng(rand::SeedableRng::seed_from_u64(seed));
@@ -48,7 +68,7 @@ fn one(plan: &str, seed: u64, level: &str) -> Result<()> {
         .with_ansi(false)
         .with_writer(std::io::stdout)
         .init();
-    let outcome: Outcome = run(&scenario, Options { seed })?;
+    let outcome: Outcome = run(&scenario, Options { seed, branches })?;
     print(&serde_json::to_string(&outcome)?)
 }
 

@@ -14,17 +14,18 @@ use towpath_engine::state;
 use towpath_models::orders;
 use towpath_scenarios::oracle::checkpoint::Checkpoints;
 use towpath_scenarios::oracle::delivery::Delivery;
-use towpath_scenarios::oracle::documents::{Document, compare};
+use towpath_scenarios::oracle::documents::{Document, SINKS, Verdict};
 use towpath_scenarios::oracle::history::{Accepted, History};
 use towpath_scenarios::oracle::identity::Identity;
 use towpath_scenarios::oracle::order::Order;
 use towpath_scenarios::oracle::search::Searches;
 use towpath_scenarios::oracle::{LogChange, Violation};
 use towpath_scenarios::scenario::{Deletes, Fencing, Topology, sinks};
-use towpath_scenarios::workload::{DATABASE, Table};
+use towpath_scenarios::workload::{ARCHIVE, DATABASE, Row, Table, key_of};
 
+use crate::application::planned;
 use crate::faults::group;
-use crate::world::{NAME, World};
+use crate::world::{ARCHIVED_IN, NAME, World};
 
 /// Documents of all aliases, as searches show them.
 type Shown = Arc<Mutex<Option<Vec<(&'static str, Vec<(String, bytes::Bytes)>)>>>>;
@@ -206,6 +207,20 @@ impl Observer {
         Ok(())
     }
 
+    /// Says where everything stands, for a picture of the run.
+    pub fn sample(&self, world: &World) {
+        let node = world.zookeeper.node(&format!("/towpath/{NAME}/{}", state::NODE));
+        let state = node.and_then(|(bytes, _)| state::decode(&bytes).ok());
+        let carried = match state.as_ref().map(|state| &state.checkpoint.resume) {
+            Some(towpath_engine::position::Position::Gtid(set)) => set.count() as u64,
+            _ => 0,
+        };
+        let lag = sinks().map(|sink| lag(world, sink)).max().unwrap_or(0);
+        let (source, epoch) = (world.executed().count() as u64, state.map_or(0, |state| state.epoch.number));
+        let leader = world.leader().unwrap_or_default();
+        tracing::info!(target: "sample", leader, source, carried, lag, epoch);
+    }
+
     /// Whether nothing is under way: the checkpoint holds all, and every sink's group has read all.
     pub fn is_quiet(&self, world: &World) -> bool {
         let Some((bytes, _)) = world.zookeeper.node(&format!("/towpath/{NAME}/{}", state::NODE)) else { return false };
@@ -223,11 +238,21 @@ impl Observer {
         self.look(world)?;
         self.dead_records(world)?;
         self.delivery.at_rest()?;
-        let mut rows = Vec::new();
-        for row in world.source().rows(DATABASE, Table::Orders.name()) {
-            rows.push(orders::from_model(&row).map_err(|error| Violation::new("documents", error.to_string()))?);
+        self.order.at_rest()?;
+        let rows = |database| -> Result<BTreeMap<i64, Row>, Violation> {
+            let mut rows = BTreeMap::new();
+            for row in planned(world.source(), database, Table::Orders) {
+                let row = orders::from_model(&row).map_err(|error| Violation::new("documents", error.to_string()))?;
+                rows.insert(key_of(&row), row);
+            }
+            rows.retain(|key, _| !self.dead.contains(key));
+            Ok(rows)
+        };
+        let (hot, mut all) = (rows(DATABASE)?, rows(ARCHIVE)?);
+        // A row in both is on its way, and the archive's counts.
+        for (key, row) in &hot {
+            all.entry(*key).or_insert_with(|| row.clone());
         }
-        rows.retain(|row| !self.dead.contains(&towpath_scenarios::workload::key_of(row)));
         let documents: BTreeMap<&str, Vec<Document>> = shown
             .iter()
             .map(|(alias, page)| {
@@ -237,7 +262,11 @@ impl Observer {
                 (*alias, page.iter().filter_map(document).collect())
             })
             .collect();
-        let verdict = compare(rows, &documents);
+        let mut verdict = Verdict { rows: all.len() as u64, ..Verdict::default() };
+        for sink in SINKS {
+            let rows = if sink.name == ARCHIVED_IN { &all } else { &hot };
+            verdict.add_sink(sink, rows, documents.get(sink.name).map_or(&[], Vec::as_slice));
+        }
         if verdict.good() { Ok(()) } else { Err(Violation::new("documents", format!("{verdict:?}"))) }
     }
 

@@ -7,13 +7,12 @@ use anyhow::{Result, anyhow};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
-use towpath_engine::env::Rng;
-use towpath_models::orders;
 use towpath_scenarios::oracle::Violation;
 use towpath_scenarios::scenario::{Fault, FaultKind, Scenario};
-use towpath_scenarios::workload::{Change, RowOp, Table, Transaction, Value, Workload, WorkloadConfig, order_columns};
 
+use crate::application::Application;
 use crate::faults::{self, Active};
+use crate::fingerprint::Fingerprint;
 use crate::observe::Observer;
 use crate::world::World;
 
@@ -27,10 +26,12 @@ const REST_WITHIN: Duration = Duration::from_secs(240);
 const QUIET: Duration = Duration::from_secs(4);
 
 /// How a run is made.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// Decides everything that the scenario leaves open.
     pub seed: u64,
+    /// Counts the marked branches of the engine that were reached.
+    pub branches: fn() -> BTreeMap<String, u32>,
 }
 
 /// What a run came to.
@@ -54,6 +55,8 @@ pub struct Outcome {
     pub faults: BTreeMap<String, u32>,
     /// Calls that the processes sent, by name.
     pub calls: BTreeMap<String, u32>,
+    /// How often each marked branch of the engine was reached.
+    pub branches: BTreeMap<String, u32>,
     /// What the processes said at a violation.
     pub said: Vec<String>,
 }
@@ -64,30 +67,19 @@ pub struct Outcome {
 /// The simulation itself broke: a panic in a process is one.
 pub fn run(scenario: &Scenario, options: Options) -> Result<Outcome> {
     let world = World::new(&scenario.topology, options.seed)?;
-    let mut sim = turmoil::Builder::new()
-        .tick_duration(TICK)
-        .epoch(UNIX_EPOCH + Duration::from_secs(1_795_420_000))
-        .rng_seed(options.seed)
-        .min_message_latency(Duration::from_millis(1))
-        .max_message_latency(Duration::from_millis(12))
-        .simulation_duration(Duration::from_secs(86_400))
-        .tcp_capacity(100_000)
-        .enable_random_order()
-        .build();
+    let mut sim = simulation(options.seed);
     world.settle(&mut sim);
     let mut course = Course {
         scenario,
         world,
         observer: Observer::new(&scenario.topology),
-        workload: workload(scenario, options.seed),
+        application: Application::new(scenario, options.seed),
         active: Vec::new(),
         begun: BTreeMap::new(),
         waiting: (0..scenario.faults.len()).filter(|&index| scenario.faults[index].at.is_some()).collect(),
-        credit: 0.0,
-        written: 0,
-        special: true,
         leaderless: Duration::ZERO,
         calm_since: Duration::ZERO,
+        fingerprint: Fingerprint::default(),
     };
     for (index, fault) in scenario.faults.iter().enumerate() {
         if let Some(moment) = &fault.when {
@@ -107,33 +99,52 @@ pub fn run(scenario: &Scenario, options: Options) -> Result<Outcome> {
         caught_up_ms: now.saturating_sub(course.calm_since).saturating_sub(QUIET).as_millis() as u64,
         faults: course.begun,
         calls: course.world.points.counts(),
+        branches: (options.branches)(),
         said,
     })
 }
 
-fn workload(scenario: &Scenario, seed: u64) -> Workload {
-    let mut rng = Rng::new(seed ^ 0x776f_726b);
-    Workload::new(WorkloadConfig {
-        live: 60,
-        ..WorkloadConfig::new(rng.next_u64(), u64::from(scenario.workload.orders))
-    })
+/// Time, network and order of the hosts, from a seed.
+fn simulation<'a>(seed: u64) -> turmoil::Sim<'a> {
+    turmoil::Builder::new()
+        .tick_duration(TICK)
+        .epoch(UNIX_EPOCH + Duration::from_secs(1_795_420_000))
+        .rng_seed(seed)
+        .min_message_latency(Duration::from_millis(1))
+        .max_message_latency(Duration::from_millis(12))
+        .simulation_duration(Duration::from_secs(86_400))
+        .tcp_capacity(100_000)
+        .enable_random_order()
+        .build()
+}
+
+/// Steps the hosts of a scenario with nothing in them for so long: what turmoil alone costs.
+///
+/// # Errors
+/// The simulation itself broke.
+pub fn idle(scenario: &Scenario, seed: u64, length: Duration) -> Result<()> {
+    let mut sim = simulation(seed);
+    for host in scenario.topology.hosts() {
+        sim.host(host, std::future::pending::<turmoil::Result>);
+    }
+    while sim.elapsed() < length {
+        sim.step().map_err(|error| anyhow!("the simulation broke: {error}"))?;
+    }
+    Ok(())
 }
 
 struct Course<'a> {
     scenario: &'a Scenario,
     world: World,
     observer: Observer,
-    workload: Workload,
+    application: Application<'a>,
     active: Vec<Active>,
     begun: BTreeMap<String, u32>,
     /// Faults of the timeline that have not begun.
     waiting: Vec<usize>,
-    credit: f64,
-    written: u32,
-    /// The one large transaction or row is still to come.
-    special: bool,
     leaderless: Duration,
     calm_since: Duration,
+    fingerprint: Fingerprint,
 }
 
 impl Course<'_> {
@@ -143,11 +154,12 @@ impl Course<'_> {
         while sim.elapsed() < length {
             let now = sim.elapsed();
             self.timeline(sim, now);
-            self.work(now)?;
+            self.application.work(now, TICK, &self.world, &mut self.observer)?;
             if let Some(violation) = self.step(sim, &mut looked)? {
                 return Ok(Some(violation));
             }
         }
+        self.application.finish(&self.world, &mut self.observer)?;
         for active in std::mem::take(&mut self.active) {
             faults::end(&self.world, sim, &active);
         }
@@ -163,11 +175,18 @@ impl Course<'_> {
         self.world.replicate();
         sim.step().map_err(|error| anyhow!("the simulation broke: {error}"))?;
         let now = sim.elapsed();
+        crate::cli::tell_elapsed(now);
         if self.world.sources.has_turned_back() {
             self.observer.turned_back(&self.world.executed());
         }
         for arrival in self.world.points.arrivals() {
             self.begin(sim, arrival.fault, Some(arrival.host.clone()), now);
+        }
+        if now.as_millis() % 500 == 0 && tracing::enabled!(target: "sample", tracing::Level::INFO) {
+            self.observer.sample(&self.world);
+        }
+        if now.as_millis() % 1_000 == 0 && tracing::enabled!(tracing::Level::DEBUG) {
+            tracing::debug!("state hash {:016x}", self.fingerprint.look(&self.world));
         }
         if let Some(violation) = self.leaderless(now) {
             return Ok(Some(violation));
@@ -213,40 +232,6 @@ impl Course<'_> {
             }
             Err(error) => tracing::info!("it does not begin: {error}"),
         }
-    }
-
-    /// Commits what is due at the source.
-    fn work(&mut self, now: Duration) -> Result<()> {
-        let work = &self.scenario.workload;
-        let peak = work.peak_at.duration()..work.peak_at.duration() + work.peak_for.duration();
-        let times = if peak.contains(&now) { f64::from(work.peak_times) } else { 1.0 };
-        self.credit += f64::from(work.rate) * times * TICK.as_secs_f64();
-        if self.special && now >= self.scenario.length.duration() / 2 {
-            self.special = false;
-            if work.huge_rows > 0 {
-                self.commit(&huge(work.huge_rows))?;
-            }
-            if work.poison_bytes > 0 {
-                self.commit(&poison(work.poison_bytes))?;
-            }
-        }
-        while self.credit >= 1.0 && self.written < work.transactions {
-            self.credit -= 1.0;
-            let Some(transaction) = self.workload.next() else { break };
-            self.commit(&transaction)?;
-        }
-        Ok(())
-    }
-
-    fn commit(&mut self, transaction: &Transaction) -> Result<()> {
-        self.written += 1;
-        match self.world.source().commit(&orders::operations(transaction)) {
-            Ok(commit) => self.observer.committed(commit.gtid, transaction.ops.len()),
-            // The application hears that a row it wrote is not there any more.
-            Err(error) if self.observer.has_turned_back() => tracing::debug!("refused by the source: {error}"),
-            Err(error) => return Err(error.into()),
-        }
-        Ok(())
     }
 
     /// No leader for longer than expected.
@@ -321,30 +306,4 @@ impl Course<'_> {
         };
         missed.map(|text| Violation::new("bounds", text))
     }
-}
-
-/// An order of its own, far from those of the workload.
-fn order(id: i64, remark: String, address: Value) -> RowOp {
-    let mut row = vec![Value::Int(0); Table::Orders.columns().len()];
-    row[order_columns::ORDER_ID] = Value::Int(id);
-    row[order_columns::STATUS] = Value::Int(1);
-    row[order_columns::AMOUNT] = Value::Cents(100);
-    row[order_columns::REMARK] = Value::Text(remark);
-    row[order_columns::ADDRESS] = address;
-    row[order_columns::CREATED_AT] = Value::DateTime(1_767_225_600_000);
-    row[order_columns::UPDATED_AT] = Value::Timestamp(1_767_225_600_000);
-    RowOp { table: Table::Orders, change: Change::Insert(row) }
-}
-
-/// One transaction of many rows.
-fn huge(rows: u32) -> Transaction {
-    let one =
-        |number: u32| order(500_000_000 + i64::from(number), format!("row {number} of a large import"), Value::Null);
-    Transaction { ops: (0..rows).map(one).collect() }
-}
-
-/// One row that no record can hold.
-fn poison(bytes: u32) -> Transaction {
-    let address = serde_json::json!({ "note": "x".repeat(bytes as usize) });
-    Transaction { ops: vec![order(600_000_000, "far too long".to_owned(), Value::Json(address))] }
 }

@@ -5,6 +5,7 @@ use tokio::time::Instant;
 use super::super::outcome::{Outcome, RequestOutcome, classify, classify_request};
 use super::lane::Item;
 use super::{Effect, Flow};
+use crate::branch::{self, Branch};
 use crate::canary::{self, Canary};
 use crate::cause::{Cause, Stop};
 use crate::env::backoff;
@@ -40,6 +41,7 @@ impl Flow {
                 Outcome::Superseded { current } => self.on_conflict(lane, item, current),
                 Outcome::DeadLetter { cause, reason } => again.extend(self.bury(item, &cause, &reason, now)),
                 Outcome::Retry(stop) | Outcome::Blocked(stop) => {
+                    branch::reached(Branch::ItemRetried);
                     self.metrics.retries.add(1);
                     // A block is what a person must see, beside whatever else is busy.
                     if trouble.as_ref().is_none_or(|known: &Stop| known.cause != Cause::SinkBlocked) {
@@ -65,6 +67,7 @@ impl Flow {
                 again.drain(..).for_each(|item| self.settle(&item, false));
             }
             RequestOutcome::Retry(stop) => {
+                branch::reached(Branch::RequestRetried);
                 self.metrics.retries.add(again.len() as u64);
                 trouble = Some(stop);
             }
@@ -100,6 +103,7 @@ impl Flow {
     /// The operations on a document are final: the winner by its outcome, the folded ones with it.
     fn settle(&mut self, (_, chain): &Item, superseded: bool) {
         if superseded {
+            branch::reached(Branch::Superseded);
             self.metrics.superseded.add(1);
         } else {
             self.metrics.applied.add(1);
@@ -139,6 +143,7 @@ impl Flow {
 
     fn ask_epoch(&mut self) {
         if !self.reading_epoch && self.epoch_retry.is_none() {
+            branch::reached(Branch::EpochAsked);
             self.reading_epoch = true;
             self.effects.push(Effect::ReadEpoch);
         }

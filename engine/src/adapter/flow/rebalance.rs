@@ -3,6 +3,7 @@
 use super::super::config::Deletes;
 use super::super::track::{Mark, Partition, Token};
 use super::{Effect, Flow};
+use crate::branch::{self, Branch};
 use crate::cause::{Cause, Stop};
 use crate::ports::log::Committed;
 
@@ -57,6 +58,7 @@ impl Flow {
     /// Partitions are to be given up. What is not sent is dropped: the next owner reads it again. What is in flight is
     /// awaited. (With hard deletes everything is seen through: an abandoned request can bring a document back.)
     pub fn on_revoked(&mut self, partitions: &[u32]) {
+        branch::reached(Branch::Revoked);
         self.revoking.extend(partitions);
         self.drop_orphans();
     }

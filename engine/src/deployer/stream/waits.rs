@@ -3,6 +3,7 @@
 //! Must not decide how the stream goes on.
 
 use super::{StreamEnd, rewind};
+use crate::branch::{self, Branch};
 use crate::canary::{self, Canary};
 use crate::deployer::count::TransactionEnd;
 use crate::deployer::group::GroupReader;
@@ -23,7 +24,10 @@ pub(super) fn settle(window: &mut Window<TransactionEnd>, deliveries: &mut Vec<D
             Err(_) if canary::on(Canary::FailedDeliveryCounts) => {
                 let _ = window.delivered(delivery.tag, 0, 0);
             }
-            Err(why) => failed = Some(format!("a record's delivery failed or is unknown: {why}")),
+            Err(why) => {
+                branch::reached(Branch::DeliveryFailed);
+                failed = Some(format!("a record's delivery failed or is unknown: {why}"));
+            }
         }
     }
     failed.map_or(Ok(()), |why| Err(rewind(why)))

@@ -19,7 +19,8 @@ pub fn create_table(schema: &TableSchema) -> String {
     format!("CREATE TABLE `{}`.`{}` ({}) ENGINE=InnoDB", schema.database, schema.table, parts.join(", "))
 }
 
-fn column(column: &Column) -> String {
+/// A column's definition, as statements have it: `` `name` TYPE … NULL``.
+pub fn column(column: &Column) -> String {
     let mut text = format!("`{}` {}", column.name, type_text(column));
     if column.unsigned {
         text.push_str(" UNSIGNED");

@@ -28,6 +28,7 @@ mod tests;
 mod value;
 mod xa;
 
+pub use ddl::column as column_sql;
 pub use ddl::create_table as create_table_sql;
 pub use gtid::Gtids;
 pub use value::{RowOp, TableName, Value};

@@ -195,6 +195,7 @@ impl Server {
         wall_ms: u64,
     ) -> Result<Commit, SqlError> {
         let name = TableName::of(&schema);
+        self.check_definition(&name)?;
         let id = self.take_table_id();
         let table = self.tables.get_mut(&name).ok_or_else(|| no_table(&name))?;
         let mut changed = Table { schema, id, rows: BTreeMap::new() };

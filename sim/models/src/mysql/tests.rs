@@ -326,3 +326,14 @@ fn heads_and_ends_are_the_real_server_s_byte_for_byte() {
     assert_eq!(ours.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), [15, 35, 33, 2, 19, 30, 16, 4]);
     assert_eq!(hex(&ours[7].1)[16..], hex(b"binlog.000003"));
 }
+
+#[test]
+fn a_prepared_transaction_holds_the_definition_of_its_tables() {
+    let server = server(MySqlConfig::default());
+    server.create_table(every_type()).unwrap();
+    server.xa_prepare("g", &[RowOp::insert("d", "t4", first_row())]).unwrap();
+    let alter = || server.alter_table(every_type(), "ALTER TABLE t4 COMMENT 'x'", &|row| row);
+    assert!(alter().unwrap_err().0.contains("holds the definition"));
+    server.xa_rollback("g").unwrap();
+    alter().unwrap();
+}

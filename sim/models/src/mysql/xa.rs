@@ -91,6 +91,14 @@ impl Server {
         Ok(commit)
     }
 
+    /// Refuses another definition of a table that a prepared transaction has written to.
+    pub fn check_definition(&self, table: &TableName) -> Result<(), SqlError> {
+        if self.prepared.values().any(|prepared| prepared.ops.iter().any(|op| op.table() == table)) {
+            return Err(SqlError("lock wait timeout exceeded: a prepared XA transaction holds the definition".into()));
+        }
+        Ok(())
+    }
+
     /// Refuses an operation on a row that a prepared transaction holds.
     pub fn check_locks(&self, op: &RowOp) -> Result<(), SqlError> {
         let keys = row_keys(self, op);

@@ -20,12 +20,14 @@ use towpath_models::kafka::{Kafka, KafkaConfig};
 use towpath_models::mysql::MySql;
 use towpath_models::zookeeper::ZooKeeper;
 use towpath_scenarios::scenario::{Deletes, Topology};
-use towpath_scenarios::workload::{DATABASE, Table};
+use towpath_scenarios::workload::{ARCHIVE, DATABASE, Table};
 
 use crate::wire::{Exchange, Points, serve};
 
 /// The pipeline's name, and its topic's.
 pub const NAME: &str = "orders";
+/// The sink that keeps orders when they move to the archive.
+pub const ARCHIVED_IN: &str = "full";
 /// ZooKeeper's session timeout.
 pub const SESSION: Duration = Duration::from_secs(6);
 /// The moment at which every run begins, milliseconds since the epoch.
@@ -81,9 +83,12 @@ impl World {
         let clock = Arc::new(AtomicU64::new(0));
         let elapsed = Arc::clone(&clock);
         let env = Env::new(move || BEGAN_MS + elapsed.load(Ordering::Relaxed), seed);
-        let sources = Sources::new(topology.standbys, &env);
+        let sources = Sources::new(topology, &env);
         for table in Table::ALL {
             sources.written().create_table(table.schema(DATABASE))?;
+        }
+        if topology.archive {
+            sources.written().create_table(Table::Orders.schema(ARCHIVE))?;
         }
         let kafka = Kafka::new(KafkaConfig::default());
         kafka.create_topic(NAME, topology.partitions);

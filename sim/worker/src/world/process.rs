@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
-use towpath_engine::adapter::config::{Deletes as SinkDeletes, Fencing as SinkFencing};
+use towpath_engine::adapter::config::{Deletes as SinkDeletes, Fencing as SinkFencing, OnDelete, SourceConfig};
 use towpath_engine::adapter::{Adapter, AdapterConfig, AdapterPorts, AdapterStatus, SinkConfig};
 use towpath_engine::deployer::{
     Deployer, DeployerConfig, DeployerStatus, EpochIndex, Fencing as LogFencing, Ports, Role, Start, StateEpochs,
@@ -16,9 +16,9 @@ use towpath_engine::ports::index::SearchIndex;
 use towpath_engine::ports::source::BinlogSource;
 use towpath_scenarios::oracle::documents::SINKS;
 use towpath_scenarios::scenario::{Deletes, Fencing, Topology};
-use towpath_scenarios::workload::{DATABASE, Table};
+use towpath_scenarios::workload::{ARCHIVE, DATABASE, Table};
 
-use super::{NAME, SESSION, Sources, World};
+use super::{ARCHIVED_IN, NAME, SESSION, Sources, World};
 use crate::ports::{RemoteCoordinators, RemoteIndex, RemoteLog, RemoteSource};
 use crate::wire::{Gate, Link, Network};
 
@@ -188,6 +188,11 @@ impl Starter {
             let mut sink = SinkConfig::new(rule.name, rule.name, &format!("{DATABASE}.order_main"), NAME);
             sink.when = rule.when.map(str::to_owned);
             sink.deletes = deletes;
+            if self.processes.topology.archive && rule.name == ARCHIVED_IN {
+                sink.sources[0].on_delete = OnDelete::Keep;
+                let archive = SourceConfig::new(&format!("{ARCHIVE}.order_main"));
+                sink.sources.push(SourceConfig { rank: 1, ..archive });
+            }
             sink
         };
         SINKS.iter().map(sink).collect()
@@ -208,7 +213,7 @@ impl Starter {
             Fencing::Transactions => LogFencing::Transactions,
             Fencing::Versions => LogFencing::Versions,
         };
-        config.tables = match TableFilter::new([format!("{DATABASE}.*")]) {
+        config.tables = match TableFilter::new([format!("{DATABASE}.*"), format!("{ARCHIVE}.*")]) {
             Ok(tables) => tables,
             Err(error) => return self.show(Running { ended: Some(format!("{error:?}")), ..Running::default() }),
         };
@@ -240,6 +245,9 @@ impl Starter {
     async fn adapt(&self) {
         let mut config = AdapterConfig::new(NAME, NAME);
         config.tables = vec![Table::Orders.schema(DATABASE)];
+        if self.processes.topology.archive {
+            config.tables.push(Table::Orders.schema(ARCHIVE));
+        }
         config.sinks = self.sinks();
         config.fencing = match self.processes.topology.fencing {
             Fencing::Transactions => SinkFencing::Transactions,

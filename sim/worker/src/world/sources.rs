@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use towpath_engine::env::Env;
 use towpath_models::mysql::{MySql, MySqlConfig};
+use towpath_scenarios::scenario::{RowMetadata, Topology};
 
 /// Standbys look for news once in so many steps.
 const EVERY: u32 = 5;
@@ -23,13 +24,15 @@ pub struct Sources {
 
 impl Sources {
     /// A server and so many that follow it.
-    pub fn new(standbys: u32, env: &Env) -> Self {
-        let first = MySql::new(MySqlConfig::default(), env.clone());
+    pub fn new(topology: &Topology, env: &Env) -> Self {
+        let row_metadata_full = topology.row_metadata == RowMetadata::Full;
+        let config = MySqlConfig { row_metadata_full, ..MySqlConfig::default() };
+        let first = MySql::new(config.clone(), env.clone());
         let standby = |number: u32| {
             let server_uuid = format!("0a1b2c3d-0000-11f1-8000-{number:012}");
-            first.replica(MySqlConfig { server_uuid, server_id: number, ..MySqlConfig::default() })
+            first.replica(MySqlConfig { server_uuid, server_id: number, ..config.clone() })
         };
-        let servers = std::iter::once(first.clone()).chain((2..standbys + 2).map(standby)).collect();
+        let servers = std::iter::once(first.clone()).chain((2..topology.standbys + 2).map(standby)).collect();
         Self {
             servers: Arc::new(servers),
             written: Arc::default(),
