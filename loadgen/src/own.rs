@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use towpath_scenarios::load::{Outage, Profile};
-use towpath_scenarios::workload::{Transaction, Workload, WorkloadConfig};
 use towpath_stack::Stack;
 use towpath_stack::harness::config::Pipeline;
 use towpath_stack::harness::fleet::{Fleet, Role};
@@ -23,8 +22,6 @@ use crate::writes::lock;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const ADAPTER: &str = "adapter";
-/// The first planned order; number 1 has gone before.
-const FIRST: i64 = 2;
 
 /// Services that are up, for one or several runs.
 pub struct Services {
@@ -66,7 +63,7 @@ impl Services {
         self.runs += 1;
         view.say("starting a deployer and an adapter");
         let mut own = self.pipeline(&format!("load{}", self.runs)).await?;
-        let run = Run::prepare(profile, seed, &own.target, FIRST, view.clone()).await;
+        let run = Run::prepare(profile, seed, &own.target, 1, view.clone()).await;
         let run = run.map_err(|error| error.context(own.fleet.log_tails()))?;
         let (watch, start) = (run.watch(), run.start);
         let (measured, outage) = match &profile.outage {
@@ -95,9 +92,6 @@ impl Services {
         let mut session = Orders::connect(&mysql, name).await?;
         session.create().await?;
         let pipeline = Pipeline::of_orders(stack, name, session.executed().await?)?;
-        // The first order goes before the run: to create indexes and wake what has never run is no part of its figures.
-        let first: Vec<Transaction> = Workload::new(WorkloadConfig::new(1, 1)).take(1).collect();
-        session.write(&first).await?;
         session.close().await?;
         let index = |sink: &towpath_stack::harness::config::Sink| {
             (sink.name.clone(), Index { url: sink.elasticsearch.clone(), alias: sink.index.clone() })
@@ -117,8 +111,6 @@ impl Services {
         fleet.start(ADAPTER, Role::Adapter)?;
         fleet.wait_leader(PATIENCE).await?;
         fleet.process(ADAPTER)?.wait_ready(PATIENCE).await?;
-        let woken = judge::documents_equal_rows(&target, PATIENCE).await.context("the first order")?;
-        ensure!(woken.is_some_and(|verdict| verdict.good()), "the first order has no document after {PATIENCE:?}");
         let pid = |service: &towpath_stack::Service| Some((service.name().to_owned(), service.pid()?.cast_unsigned()));
         target.processes = stack.services().iter().filter_map(pid).collect();
         for name in ["deployer", ADAPTER] {
