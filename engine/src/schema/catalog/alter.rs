@@ -1,6 +1,6 @@
 //! ALTER TABLE carried out on a definition, all clauses at once, as the server does: what is there is dropped, changed
-//! or kept in its order first; then what has a place of its own is put there, in the order of the clauses, which may
-//! name columns by their new names only.
+//! or kept in its order first; then what has a place of its own is put or moved there, in the order of the clauses,
+//! which may name columns by their new names only.
 
 use super::TableDefinition;
 use super::build;
@@ -56,11 +56,11 @@ pub fn altered(
                 names.push(Some(new.to_owned()));
                 columns.push(Column { name: new.to_owned(), ..kept(column)? });
             }
-            Fate::Changed(spec, Place::Same) => {
+            // Also one that a clause moves: until then others may be put after it (MariaDB).
+            Fate::Changed(spec) => {
                 names.push(Some(spec.name.clone()));
                 columns.push(made(spec)?);
             }
-            Fate::Changed(spec, _) => names.push(Some(spec.name.clone())),
         }
     }
     let mut primary: Vec<String> = before.schema.primary_key.iter().filter_map(|&at| names.get(at)?.clone()).collect();
@@ -77,7 +77,10 @@ pub fn altered(
             }
             Step::Change { old, if_exists, .. } if *if_exists && !there(old) => continue,
             Step::Add { spec, place, .. } => insert(&mut columns, made(spec)?, place)?,
-            Step::Change { spec, place, .. } if *place != Place::Same => insert(&mut columns, made(spec)?, place)?,
+            Step::Change { spec, place, .. } if *place != Place::Same => {
+                columns.retain(|column| !same(&column.name, &spec.name));
+                insert(&mut columns, made(spec)?, place)?;
+            }
             Step::AddPrimaryKey(key) => primary = key.clone(),
             _ => {}
         }
@@ -96,7 +99,7 @@ enum Fate<'a> {
     Kept,
     Dropped,
     Renamed(&'a str),
-    Changed(&'a ColumnSpec, &'a Place),
+    Changed(&'a ColumnSpec),
 }
 
 /// What the clauses do to a column that is there.
@@ -107,7 +110,7 @@ fn fate<'a>(steps: &'a [Step], name: &str) -> Fate<'a> {
     }
     for step in steps {
         match step {
-            Step::Change { old, spec, place, .. } if same(old, name) => return Fate::Changed(spec, place),
+            Step::Change { old, spec, .. } if same(old, name) => return Fate::Changed(spec),
             Step::Rename { old, new, .. } if same(old, name) => return Fate::Renamed(new),
             _ => {}
         }

@@ -153,6 +153,8 @@ fn clauses_of_one_statement_are_carried_out_at_once() {
         ("DROP a, ADD a VARCHAR(1) AFTER b", "b int!, a varchar(1) utf8mb4, c int; b"),
         ("CHANGE a x BIGINT, ADD y INT AFTER x", "x bigint!, y int, b int!, c int; b,x"),
         ("MODIFY c INT FIRST, MODIFY a INT AFTER c", "c int, a int!, b int!; b,a"),
+        ("ADD d INT AFTER b, MODIFY b INT FIRST", "b int!, a int!, d int, c int; b,a"),
+        ("CHANGE a z INT AFTER c, CHANGE b a INT FIRST", "a int!, c int, z int!; a,z"),
         ("CHANGE a b INT, CHANGE b a INT", "b int!, a int!, c int; a,b"),
         ("RENAME COLUMN a TO b, RENAME COLUMN b TO a", "b int!, a int!, c int; a,b"),
         ("RENAME COLUMN C TO d, ALGORITHM=INSTANT, LOCK=NONE", "a int!, b int!, d int; b,a"),
