@@ -71,6 +71,7 @@ const SERVICES: &[&str] = &[
     "connectors",
     "decode_real",
     "decode_random",
+    "ddl_real",
     "binlog_real",
     "gtid_real",
     "bad_input",
