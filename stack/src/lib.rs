@@ -30,6 +30,7 @@ pub mod paths;
 pub mod ports;
 mod probe;
 mod process;
+pub mod scenario;
 mod service;
 mod services;
 mod stack;

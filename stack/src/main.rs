@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use towpath_stack::install::{self, Package};
-use towpath_stack::{Details, Stack, StackBuilder, bench, by_hand, demo, paths};
+use towpath_stack::{Details, Stack, StackBuilder, bench, by_hand, demo, paths, scenario};
 
 /// Real MySQL, MariaDB, Kafka, ZooKeeper and Elasticsearch as local processes on 127.0.0.1.
 #[derive(Parser)]
@@ -37,12 +37,22 @@ enum Command {
     },
     /// Start services on fixed ports, with the tables of examples/orders.sql, and print how to connect.
     Up(Up),
-    /// Start services on free ports, run a command with TOWPATH_STACK set, and end them with it; its status is ours.
+    /// Run a scenario of the simulation on real processes; or, after `--`, a command beside services on free ports,
+    /// with TOWPATH_STACK set and its status as ours.
     Run {
+        /// A shipped scenario (`cargo sim list`) or a file.
+        #[arg(conflicts_with = "command")]
+        scenario: Option<String>,
+        /// Of a scenario: same seed, same workload.
+        #[arg(long, default_value_t = 1, requires = "scenario")]
+        seed: u64,
+        /// Of a scenario: what a clock decides (`caught_up_within`, …) fails the run too.
+        #[arg(long, requires = "scenario")]
+        clocks: bool,
         #[command(flatten)]
         services: Services,
         /// The command and its arguments.
-        #[arg(last = true, required = true)]
+        #[arg(last = true, required_unless_present = "scenario")]
         command: Vec<String>,
     },
     /// Show what runs and how to connect.
@@ -163,7 +173,10 @@ async fn run(cli: Cli) -> Result<ExitCode> {
             let stack = by_hand::up(builder(&up.services), &folder, up.free_ports).await?;
             tell_details(&stack, json).await
         }
-        Command::Run { services, command } => run_command(&services, &command).await,
+        Command::Run { scenario: Some(scenario), seed, clocks, .. } => {
+            scenario::run(&scenario::Arguments { scenario, seed, clocks }, &towpath_binary()?, json).await
+        }
+        Command::Run { services, command, .. } => run_command(&services, &command).await,
         Command::Status(place) => status(&place, json).await,
         Command::Down { place, purge } => {
             let stopped = by_hand::down(&place.folder()?, purge).await?;

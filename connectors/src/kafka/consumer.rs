@@ -131,6 +131,8 @@ pub(super) async fn join(
         config,
         topic: topic.to_string(),
         next_offsets: BTreeMap::new(),
+        ready: Vec::new(),
+        met: None,
     })
 }
 
@@ -144,6 +146,10 @@ pub(super) struct KafkaConsumer {
     topic: String,
     /// Of the started partitions: what lies below was asked for before the start and is dropped.
     next_offsets: BTreeMap<u32, i64>,
+    /// Taken from the library while a commit was waited for, to be handed up next.
+    ready: Vec<ConsumedRecord>,
+    /// An error met meanwhile, to be told next: the library may say it only once.
+    met: Option<LogError>,
 }
 
 impl KafkaConsumer {
@@ -205,11 +211,22 @@ impl KafkaConsumer {
     }
 
     /// Takes what the library has ready. Never waits.
+    ///
+    /// While no broker is there, the library says so again and again: all of it is taken at once and told as one error.
+    /// Left in the queue, it would stand before the rebalance that comes when the brokers are back, and every other
+    /// member of the group would wait for this one.
     fn take_ready(&mut self) -> Result<Vec<ConsumedRecord>, LogError> {
         let client = Arc::clone(self.client()?);
-        let mut records = Vec::new();
+        if self.ready.is_empty()
+            && let Some(err) = self.met.take()
+        {
+            return Err(err);
+        }
+        let mut records = std::mem::take(&mut self.ready);
+        records.retain(|record| self.next_offsets.contains_key(&record.partition));
         let mut bytes = 0;
         let mut misses = 0;
+        let mut away = None;
         while bytes < PORTION_BYTES && records.len() < PORTION_RECORDS && misses < 2 {
             match client.poll(Duration::ZERO) {
                 None => misses += 1,
@@ -222,21 +239,22 @@ impl KafkaConsumer {
                         records.push(reader::record(&message));
                     }
                 }
-                Some(Err(err)) => {
-                    let err = self.judge(&err);
-                    match err {
-                        // What was taken before is handed up; the library reports a lasting error again.
-                        Some(err) if records.is_empty() => return Err(err),
-                        Some(err) => {
-                            tracing::debug!(%err, "Kafka's consumer reports");
-                            break;
-                        }
-                        None => {}
+                Some(Err(err)) => match self.judge(&err) {
+                    Some(err @ LogError::Unavailable(_)) => away = Some(err),
+                    // What was taken before is handed up; the library reports a lasting error again.
+                    Some(err) if records.is_empty() => return Err(err),
+                    Some(err) => {
+                        tracing::debug!(%err, "Kafka's consumer reports");
+                        break;
                     }
-                }
+                    None => {}
+                },
             }
         }
-        Ok(records)
+        match away {
+            Some(err) if records.is_empty() && self.shared.rebalances().is_empty() => Err(err),
+            _ => Ok(records),
+        }
     }
 
     /// Errors that the library overcomes by itself are no events.
@@ -301,6 +319,8 @@ impl LogConsumer for KafkaConsumer {
             self.shared.assigned().insert(partition);
         }
         self.next_offsets.insert(partition, offset);
+        // From before this start.
+        self.ready.retain(|record| record.partition != partition);
         Ok(())
     }
 
@@ -332,9 +352,22 @@ impl LogConsumer for KafkaConsumer {
         });
         // The library's call has no deadline of its own. If it is given up here its request may still arrive, before
         // any later one of this member.
-        match tokio::time::timeout(self.config.request_timeout, committing).await {
-            Ok(result) => result,
-            Err(_) => Err(LogError::Unavailable("the group's coordinator does not answer to a commit".into())),
+        let deadline = Instant::now() + self.config.request_timeout;
+        let mut committing = std::pin::pin!(committing);
+        loop {
+            tokio::select! {
+                biased;
+                result = &mut committing => return result,
+                () = tokio::time::sleep_until(deadline) => {
+                    return Err(LogError::Unavailable("the group's coordinator does not answer to a commit".into()));
+                }
+                // A broker answers a connection's requests one by one: behind a join that waits for the other members
+                // the commit waits too. Those may wait for our answer to a rebalance, which only a look gives.
+                () = tokio::time::sleep(LOOK) => match self.take_ready() {
+                    Ok(records) => self.ready = records,
+                    Err(err) => self.met = Some(err),
+                },
+            }
         }
     }
 

@@ -24,6 +24,10 @@ use crate::ports::log::{Committed, ConsumerEvent, EventLog, LogConsumer, LogErro
 
 /// Offsets are committed this often.
 const COMMIT_EVERY: Duration = Duration::from_millis(250);
+/// A log that was away is taken to be back when it has not said so for this long; sooner when something is read.
+const AWAY_FOR: Duration = Duration::from_secs(5);
+/// The longest wait between two looks at a log that is away: a member that does not look holds its group up.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// The status is looked at this often.
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 /// How long a drain waits for what is in flight. Then it is left to the next owner, who reads it again.
@@ -212,6 +216,7 @@ impl SinkTask {
     async fn session(&mut self, course: &mut Course, consumer: &mut dyn LogConsumer) -> End {
         let mut poll_from = Instant::now();
         let mut poll_attempt = 0;
+        let mut quiet_from = poll_from;
         loop {
             let now = Instant::now();
             course.flow.on_time(now);
@@ -256,15 +261,19 @@ impl SinkTask {
                 },
                 event = consumer.next(COMMIT_EVERY), if !draining && now >= poll_from => match event {
                     Ok(event) => {
-                        (poll_attempt, course.trouble) = (0, None);
+                        // Nothing to read proves little: a log that is away says so only now and then.
+                        if event.is_some() || now >= quiet_from {
+                            (poll_attempt, course.trouble) = (0, None);
+                        }
                         if let Some(event) = event && let Err(stop) = self.on_event(course, consumer, event).await {
                             return End::Broken(stop);
                         }
                     }
                     Err(LogError::Unavailable(why)) => {
                         course.trouble = Some(self.log_stop(&LogError::Unavailable(why)));
-                        let retry = &self.sink.retry;
-                        poll_from = now + backoff(poll_attempt, retry.base, retry.cap, &mut course.rng);
+                        let (base, cap) = (self.sink.retry.base, self.sink.retry.cap.min(LOOK_AGAIN));
+                        poll_from = now + backoff(poll_attempt, base, cap, &mut course.rng);
+                        quiet_from = now + AWAY_FOR;
                         poll_attempt = (poll_attempt + 1).min(16);
                     }
                     Err(error @ LogError::OutOfRange(_)) => course.flow.stop(self.log_stop(&error)),

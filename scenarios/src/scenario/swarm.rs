@@ -46,8 +46,8 @@ pub fn draw(seed: u64) -> Scenario {
     }
 }
 
-/// What is done to the source's past: failovers, lost tails; or, where its past stays, XA transactions and columns that
-/// move. (The models' replicas follow no prepared transaction, and a lost tail does not take an `ALTER TABLE` back.)
+/// What is done to the source's past: failovers; or, where its past stays, XA transactions and columns that move. (The
+/// models' replicas follow no prepared transaction.)
 fn draw_past(seed: u64, topology: &mut Topology, workload: &mut Work) -> Vec<Fault> {
     let mut rng = Rng::new(seed ^ 0x7061_7374);
     let at = |rng: &mut Rng| Some(Span::from_millis(FIRST_MS + rng.below(LENGTH_MS - FIRST_MS - 1)));
@@ -61,11 +61,9 @@ fn draw_past(seed: u64, topology: &mut Topology, workload: &mut Work) -> Vec<Fau
             faults.extend((0..count).map(|_| Fault { at: at(&mut rng), ..plain(FaultKind::MySqlFailover) }));
             faults
         }
-        1 => {
-            let times = Some(1 + rng.below(20) as u32);
-            vec![Fault { at: at(&mut rng), times, ..plain(FaultKind::MySqlLosesTail) }]
-        }
-        2 => {
+        // A lost tail is not drawn: the oracle `delivery` cannot tell yet whether a lost transaction had been read, so
+        // that its name may come again in the same epoch. Scenarios have it.
+        1 | 2 => {
             // One or the other: a prepared transaction holds its table's definition.
             if rng.below(2) == 0 {
                 workload.xa_per_second = 1 + rng.below(3) as u32;

@@ -3,11 +3,13 @@
 //! Must not know how it is executed: the model server and a real one get the same operations.
 
 mod orders;
+mod special;
 mod state;
 mod tables;
 pub(crate) mod text;
 
 pub use orders::{Counts, Workload, WorkloadConfig};
+pub use special::{huge, order, poison};
 pub use state::State;
 pub use tables::{ARCHIVE, DATABASE, Table, order_columns, status};
 

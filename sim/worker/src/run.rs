@@ -160,6 +160,8 @@ impl Course<'_> {
             }
         }
         self.application.finish(&self.world, &mut self.observer)?;
+        // A fault that began now would have no end.
+        self.world.points.disarm();
         for active in std::mem::take(&mut self.active) {
             faults::end(&self.world, sim, &active);
         }

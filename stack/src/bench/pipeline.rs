@@ -166,6 +166,9 @@ fn pipeline(stack: &Stack, arguments: &Arguments, start: String) -> Result<Pipel
         partitions: arguments.partitions,
         fencing: arguments.fencing.clone(),
         record: arguments.record.clone(),
+        standbys: Vec::new(),
+        deletes: "soft".to_owned(),
+        max_record: 900_000,
     })
 }
 

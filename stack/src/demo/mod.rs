@@ -4,7 +4,6 @@
 //! then the leader gets SIGKILL with work open, and the second one takes over; then orders come at a shop's pace, which
 //! shows how fresh a search is. At the end every row (by SELECT) is compared with every document (by search).
 
-mod freshness;
 mod sabotage;
 
 use anyhow::{Context, Result};
@@ -21,10 +20,10 @@ use towpath_scenarios::workload::{Workload, WorkloadConfig};
 use crate::harness::compare::{look, settle};
 use crate::harness::config::{Pipeline, Sink};
 use crate::harness::fleet::{Fleet, Role};
+use crate::harness::freshness::Probes;
 use crate::harness::orders::Orders;
 use crate::harness::writer::Writer;
 use crate::{Details, Stack, by_hand, paths};
-use freshness::Probes;
 pub use sabotage::Sabotage;
 
 /// What can be said to the demo.
@@ -131,7 +130,8 @@ impl Run<'_> {
         self.day(&mut writer, transactions, &probes).await?;
         writer.open(u64::MAX);
         writer.finish().await?;
-        let mut summary = Summary::new(self.verdict(transactions).await?, counts, probes.freshness(), rows_per_s);
+        let mut summary =
+            Summary::new(self.verdict(transactions).await?, counts, probes.freshness(|_| true), rows_per_s);
         summary.takeovers = 1;
         Ok(summary)
     }

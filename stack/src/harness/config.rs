@@ -29,6 +29,12 @@ pub struct Pipeline {
     pub fencing: String,
     /// `event` or `row`.
     pub record: String,
+    /// URLs of the servers to fail over to, in order.
+    pub standbys: Vec<String>,
+    /// `soft` or `hard`: how the sinks delete.
+    pub deletes: String,
+    /// The largest record, bytes.
+    pub max_record: u32,
 }
 
 /// One sink.
@@ -78,6 +84,9 @@ impl Pipeline {
             partitions: 4,
             fencing: "transactions".to_owned(),
             record: "event".to_owned(),
+            standbys: Vec::new(),
+            deletes: "soft".to_owned(),
+            max_record: 900_000,
         })
     }
 
@@ -91,14 +100,22 @@ impl Pipeline {
 
     fn text(&self, admin: SocketAddr) -> Result<String> {
         let Self { name, start, source, kafka, zookeeper, partitions, fencing, record, .. } = self;
+        let Self { standbys, deletes, max_record, .. } = self;
         let mut text = String::new();
         writeln!(text, "[pipeline.{name}]")?;
-        writeln!(text, "source = {{ url = \"{source}\", tables = [\"{name}.*\"] }}")?;
+        if standbys.is_empty() {
+            writeln!(text, "source = {{ url = \"{source}\", tables = [\"{name}.*\"] }}")?;
+        } else {
+            // A list of texts looks in TOML as it does here.
+            writeln!(text, "source = {{ url = \"{source}\", standby = {standbys:?}, tables = [\"{name}.*\"] }}")?;
+            writeln!(text, "failover = {{ after = \"3s\", catchup = \"60s\", min_interval = \"1s\" }}")?;
+        }
         writeln!(text, "start = \"{start}\"")?;
         writeln!(
             text,
             "kafka = {{ brokers = \"{kafka}\", topic = \"{name}\", partitions = {partitions}, \
-             partition_by = \"order_id\", fencing = \"{fencing}\", record = \"{record}\" }}"
+             partition_by = \"order_id\", fencing = \"{fencing}\", record = \"{record}\", \
+             max_record = \"{max_record}B\" }}"
         )?;
         writeln!(text, "zookeeper = {{ servers = \"{zookeeper}\", create = true, session_timeout = \"4s\" }}")?;
         for sink in &self.sinks {
@@ -107,6 +124,7 @@ impl Pipeline {
             writeln!(text, "elasticsearch = [\"{}\"]", sink.elasticsearch)?;
             writeln!(text, "index = \"{}\"", sink.index)?;
             writeln!(text, "table = \"{}\"", sink.table)?;
+            writeln!(text, "deletes = \"{deletes}\"")?;
             if let Some(when) = &sink.when {
                 writeln!(text, "when = \"{when}\"")?;
             }

@@ -53,7 +53,13 @@ impl Fleet {
 
     /// Starts a process under a name that is not in use.
     pub fn start(&mut self, name: &str, role: Role) -> Result<()> {
-        let (config, admin) = self.pipeline.write(&self.folder, name)?;
+        let pipeline = self.pipeline.clone();
+        self.start_with(name, role, &pipeline)
+    }
+
+    /// The same with addresses of its own: a process behind links that can be cut.
+    pub fn start_with(&mut self, name: &str, role: Role, pipeline: &Pipeline) -> Result<()> {
+        let (config, admin) = pipeline.write(&self.folder, name)?;
         let log = self.folder.join(format!("{}-{name}.log", self.pipeline.name));
         let process = Towpath::start(&self.binary, &config, role.name(), admin, &log, &[])?;
         self.running.insert(name.to_owned(), (role, process));
@@ -117,6 +123,20 @@ impl Fleet {
     pub fn kill(&mut self, name: &str) -> Result<()> {
         let (_, mut process) = self.running.remove(name).with_context(|| format!("no process {name} runs"))?;
         process.kill()
+    }
+
+    /// Of each process that has ended by itself its name, exit status and the end of its log; it is forgotten then.
+    pub fn ended(&mut self) -> Result<Vec<(String, Option<i32>, String)>> {
+        let mut ended = Vec::new();
+        for (name, (_, process)) in &mut self.running {
+            if let Some(status) = process.ended()? {
+                ended.push((name.clone(), status.code(), process.log_tail()));
+            }
+        }
+        for (name, ..) in &ended {
+            self.running.remove(name);
+        }
+        Ok(ended)
     }
 
     /// An error with the log of any process that has ended by itself.

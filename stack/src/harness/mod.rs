@@ -6,6 +6,7 @@
 pub mod compare;
 pub mod config;
 pub mod fleet;
+pub mod freshness;
 pub mod orders;
 pub mod towpath;
 pub mod writer;

@@ -120,6 +120,16 @@ impl Towpath {
         Ok(())
     }
 
+    /// Stops it where it is (SIGSTOP): connections stay open and silent.
+    pub fn pause(&self) -> Result<()> {
+        Ok(kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGSTOP)?)
+    }
+
+    /// Lets it go on after [`Towpath::pause`], believing what it believed.
+    pub fn resume(&self) -> Result<()> {
+        Ok(kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGCONT)?)
+    }
+
     /// Lets the process outlive this one; returns its id and its admin server's address.
     pub fn leave(self) -> (u32, SocketAddr) {
         let left = (self.child.id(), self.admin);

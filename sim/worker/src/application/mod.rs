@@ -5,7 +5,6 @@
 
 mod archive;
 mod columns;
-mod special;
 mod xa;
 
 pub use columns::planned;
@@ -15,7 +14,7 @@ use std::time::Duration;
 use towpath_engine::env::Rng;
 use towpath_models::orders;
 use towpath_scenarios::scenario::Scenario;
-use towpath_scenarios::workload::{Transaction, Workload, WorkloadConfig};
+use towpath_scenarios::workload::{Transaction, Workload, WorkloadConfig, huge, poison};
 
 use crate::observe::Observer;
 use crate::world::World;
@@ -66,10 +65,10 @@ impl<'a> Application<'a> {
         if self.special && now >= self.scenario.length.duration() / 2 {
             self.special = false;
             if work.huge_rows > 0 {
-                self.commit(now, &special::huge(work.huge_rows), world, observer)?;
+                self.commit(now, &huge(work.huge_rows), world, observer)?;
             }
             if work.poison_bytes > 0 {
-                self.commit(now, &special::poison(work.poison_bytes), world, observer)?;
+                self.commit(now, &poison(work.poison_bytes), world, observer)?;
             }
         }
         while self.credit >= 1.0 && self.written < work.transactions {

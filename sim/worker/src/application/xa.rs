@@ -8,10 +8,9 @@ use std::time::Duration;
 use towpath_engine::env::Rng;
 use towpath_models::mysql::MySql;
 use towpath_models::orders;
-use towpath_scenarios::workload::{Change, RowOp, Transaction, Value, order_columns};
+use towpath_scenarios::workload::{Change, RowOp, Transaction, Value, order, order_columns};
 
 use super::columns::arranged;
-use super::special::order;
 use crate::observe::Observer;
 
 /// The first of their orders.

@@ -45,6 +45,11 @@ impl Points {
         self.inner().armed.push(Armed { fault, call: call.to_owned(), nth, after });
     }
 
+    /// No fault begins at a call any more.
+    pub fn disarm(&self) {
+        self.inner().armed.clear();
+    }
+
     /// A call passes here; waits if a fault begins.
     pub async fn pass(&self, host: &str, call: &str, after: bool) {
         let wait = {

@@ -1,6 +1,6 @@
 //! Orders of their own, far from those of the workload: a large import, a row that no record can hold.
 
-use towpath_scenarios::workload::{Change, RowOp, Table, Transaction, Value, order_columns};
+use super::{Change, RowOp, Table, Transaction, Value, order_columns};
 
 /// A new order with a key of its own.
 pub fn order(id: i64, remark: String, address: Value) -> RowOp {

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use towpath_scenarios::summary::Freshness;
 use towpath_scenarios::workload::{Change, Table, Transaction};
 
-use crate::harness::writer::Observer;
+use super::writer::Observer;
 
 /// Orders looked for at once; of others no note is taken, so that asking does not become the load.
 const AT_ONCE: usize = 64;
@@ -25,8 +25,8 @@ pub struct Probes(Arc<Mutex<Inner>>);
 struct Inner {
     searching: bool,
     waiting: BTreeMap<i64, Instant>,
-    /// Milliseconds.
-    took: Vec<u64>,
+    /// When it was committed, and after how many milliseconds it was found.
+    took: Vec<(Instant, u64)>,
 }
 
 impl Probes {
@@ -73,14 +73,33 @@ impl Probes {
             let found = hits.iter().filter_map(|hit| hit["_id"].as_str()?.parse::<i64>().ok());
             self.with(|inner| {
                 for since in found.filter_map(|id| inner.waiting.remove(&id)) {
-                    inner.took.push(now.duration_since(since).as_millis() as u64);
+                    inner.took.push((since, now.duration_since(since).as_millis() as u64));
                 }
             });
         }
     }
 
-    /// How long orders took to be found.
-    pub fn freshness(&self) -> Freshness {
-        Freshness::of(self.with(|inner| inner.took.clone()))
+    /// How long orders took to be found: those whose commit is at a moment that counts.
+    pub fn freshness(&self, counts: impl Fn(Instant) -> bool) -> Freshness {
+        let counted = |inner: &mut Inner| {
+            let counted = inner.took.iter().filter(|(committed, _)| counts(*committed));
+            counted.map(|(_, took)| *took).collect()
+        };
+        Freshness::of(self.with(counted))
+    }
+
+    /// Milliseconds from `moment` until every order that was committed before it was found; none if no such order was
+    /// looked for.
+    pub fn caught_up(&self, moment: Instant) -> Option<u64> {
+        self.with(|inner| {
+            let found = inner.took.iter().filter(|(committed, _)| *committed <= moment);
+            let last = found.map(|(committed, took)| *committed + Duration::from_millis(*took)).max()?;
+            Some(last.saturating_duration_since(moment).as_millis() as u64)
+        })
+    }
+
+    /// The commit of the oldest order that is looked for and was not found yet.
+    pub fn oldest_missing(&self) -> Option<Instant> {
+        self.with(|inner| inner.waiting.values().min().copied())
     }
 }

@@ -1,0 +1,133 @@
+//! What a fault of a scenario is on real processes, or why it cannot be shown on them.
+//!
+//! Must not do anything: `perform` does.
+
+use towpath_scenarios::scenario::{Fault, FaultKind};
+
+/// What is done when a fault begins; its end is the undoing of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// SIGKILL to a process of the pipeline; started again at the end.
+    Kill(Who),
+    /// SIGSTOP to a process of the pipeline; SIGCONT at the end.
+    Pause(Who),
+    /// SIGKILL to services, by kind; started again at the end.
+    ServicesDown(&'static str),
+    /// Services stop in order and start again.
+    ServicesRestart(&'static str),
+    /// SIGSTOP to services; SIGCONT at the end.
+    ServicesSilent(&'static str),
+    /// The links between a process and a service are cut; mended at the end.
+    Cut(Who, String),
+    /// The links between a process and a service carry nothing and stay open; what was held arrives at the end.
+    Hold(Who, String),
+    /// So many bulks of all processes are answered with 429.
+    Busy(u32),
+    /// SQL at the server that is written to.
+    Sql(&'static [&'static str]),
+    /// The server that is written to is killed for good, the next standby promoted.
+    Failover,
+    /// Standbys receive nothing; they go on at the end.
+    ReplicasLag,
+}
+
+/// A process of the pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Who {
+    /// Whoever leads then.
+    Leader,
+    /// This one.
+    Named(String),
+}
+
+/// The services that stand behind links of their own for each process. Kafka is not among them: its clients connect to
+/// the address that the broker names, whatever they were given first.
+const LINKED: [&str; 3] = ["mysql", "zookeeper", "elasticsearch"];
+
+/// The sentence of what waits for a call within a process.
+const WITHIN: &str = "a real process cannot be met at a call; the simulation can";
+/// The sentence of what only a model can be told to do.
+const MODEL: &str = "the real service cannot be told to do this; the simulation's model can";
+
+/// What the fault is on real processes.
+///
+/// # Errors
+/// It cannot be shown: the reason, for the report.
+pub fn of(fault: &Fault) -> Result<Action, &'static str> {
+    if fault.when.is_some() || fault.at.is_none() {
+        return Err(WITHIN);
+    }
+    let who = |name: &str| if name == "leader" { Who::Leader } else { Who::Named(name.to_owned()) };
+    let host = fault.host.as_deref().unwrap_or_default();
+    Ok(match fault.kind {
+        FaultKind::Crash => match service(host) {
+            Some(kind) => Action::ServicesDown(kind),
+            None => Action::Kill(who(host)),
+        },
+        FaultKind::Pause => match service(host) {
+            Some(kind) => Action::ServicesSilent(kind),
+            None => Action::Pause(who(host)),
+        },
+        FaultKind::Partition | FaultKind::PartitionOneWay | FaultKind::Delay => {
+            let peer = fault.peer.as_deref().unwrap_or_default();
+            let (process, service) = if service(host).is_some() { (peer, host) } else { (host, peer) };
+            if !LINKED.iter().any(|linked| service == *linked || service.starts_with("mysql-")) {
+                return Err("between processes and Kafka, or between services, there is no link to cut");
+            }
+            match fault.kind {
+                FaultKind::Partition => Action::Cut(who(process), service.to_owned()),
+                _ => Action::Hold(who(process), service.to_owned()),
+            }
+        }
+        FaultKind::KafkaDown => Action::ServicesDown("kafka"),
+        FaultKind::ZooKeeperDown => Action::ServicesDown("zookeeper"),
+        FaultKind::ElasticsearchDown => Action::ServicesDown("elasticsearch"),
+        FaultKind::ElasticsearchRestart => Action::ServicesRestart("elasticsearch"),
+        FaultKind::ElasticsearchBusy => Action::Busy(fault.times.unwrap_or(1)),
+        FaultKind::MySqlDown => Action::ServicesDown("mysql"),
+        FaultKind::MySqlRestart => Action::ServicesRestart("mysql"),
+        FaultKind::MySqlSilent => Action::ServicesSilent("mysql"),
+        FaultKind::MySqlRotate => Action::Sql(&["FLUSH BINARY LOGS"]),
+        FaultKind::MySqlPurge => Action::Sql(&["FLUSH BINARY LOGS", "PURGE BINARY LOGS BEFORE NOW() + INTERVAL 1 DAY"]),
+        FaultKind::MySqlFailover => Action::Failover,
+        FaultKind::ReplicasLag => Action::ReplicasLag,
+        // Silence for longer than the session's timeout is how a real ensemble gives a session up.
+        FaultKind::SessionExpired => Action::Hold(who(host), "zookeeper".to_owned()),
+        FaultKind::ZooKeeperFresh => {
+            return Err("an ensemble that lost everything is not set up on real processes yet");
+        }
+        FaultKind::MySqlLosesTail => {
+            return Err("a killed mysqld keeps what it committed: only a lost disk shows this");
+        }
+        _ => return Err(MODEL),
+    })
+}
+
+/// The kind of services that a host of a scenario stands for; none if it is a process of the pipeline.
+fn service(host: &str) -> Option<&'static str> {
+    ["mysql", "kafka", "zookeeper", "elasticsearch"].into_iter().find(|kind| *kind == host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use towpath_scenarios::scenario::parse;
+
+    fn first(text: &str) -> Result<Action, &'static str> {
+        let scenario = parse("test", &format!("learn = \"x\"\nlength = \"60s\"\n[[fault]]\n{text}")).unwrap();
+        of(&scenario.faults[0])
+    }
+
+    #[test]
+    fn what_a_process_can_show_is_done_and_the_rest_has_a_reason() {
+        assert_eq!(first("kind = \"kafka-down\"\nat = \"5s\"\nfor = \"9s\""), Ok(Action::ServicesDown("kafka")));
+        let crash = "kind = \"crash\"\nhost = \"leader\"\nfor = \"9s\"";
+        assert_eq!(first(&format!("{crash}\nat = \"5s\"")), Ok(Action::Kill(Who::Leader)));
+        assert_eq!(first(&format!("{crash}\nwhen = {{ call = \"log.commit\" }}")), Err(WITHIN));
+        let cut = "kind = \"partition\"\nat = \"5s\"\nfor = \"9s\"\nhost = \"leader\"";
+        let mysql = Action::Cut(Who::Leader, "mysql".to_owned());
+        assert_eq!(first(&format!("{cut}\npeer = \"mysql\"")), Ok(mysql));
+        assert!(first(&format!("{cut}\npeer = \"kafka\"")).is_err());
+        assert_eq!(first("kind = \"kafka-commit-lost\"\nat = \"5s\"\ntimes = 2"), Err(MODEL));
+    }
+}

@@ -1,0 +1,399 @@
+//! `cargo stack run SCENARIO`: a scenario of the simulation on real processes.
+//!
+//! The same file, workload and judgement of documents; faults are signals, links that are cut, services that are killed,
+//! and SQL. What real processes cannot show is named as skipped.
+
+mod action;
+mod cast;
+mod link;
+mod outcome;
+mod perform;
+mod watch;
+mod work;
+
+use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+use towpath_scenarios::oracle::documents::Verdict;
+use towpath_scenarios::scenario::{FaultKind, Scenario, Span, parse};
+
+use crate::harness::compare::settle;
+use crate::harness::fleet::Role;
+use crate::harness::freshness::Probes;
+use crate::harness::orders::Orders;
+use action::Action;
+use cast::{Cast, NAME};
+use outcome::{Expectation, Outcome, Phases, Told};
+use perform::{Beside, Undo};
+use watch::Watch;
+use work::Work;
+
+/// What can be said to a run.
+#[derive(Debug, Clone)]
+pub struct Arguments {
+    /// A shipped scenario's name, or a file.
+    pub scenario: String,
+    /// Same seed, same workload.
+    pub seed: u64,
+    /// Expectations that a clock decides fail the run too.
+    pub clocks: bool,
+}
+
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Documents equal their rows at the latest so long after the last write; judged, not measured.
+const SETTLE: Duration = Duration::from_secs(240);
+const TICK: Duration = Duration::from_millis(100);
+/// Longer than the session's timeout in the harness' configuration: the ensemble has given the session up by then.
+const SESSION_GONE: Duration = Duration::from_secs(8);
+
+/// Reads a scenario: shipped, or a file.
+///
+/// # Errors
+/// There is none, or it is wrong: the message says where.
+pub fn load(named: &str) -> Result<Scenario> {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
+    let path = if Path::new(named).extension().is_some() {
+        PathBuf::from(named)
+    } else {
+        shipped.join(format!("{named}.toml"))
+    };
+    if !path.is_file() {
+        bail!("no scenario `{named}`: `cargo sim list` has all; a file ends in .toml");
+    }
+    let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let scenario = parse(&name, &std::fs::read_to_string(&path)?)?;
+    let work = &scenario.workload;
+    for (asked, key) in [
+        (scenario.topology.archive, "topology.archive"),
+        (work.xa_per_second > 0, "workload.xa_per_second"),
+        (work.columns_move_every > Span::ZERO, "workload.columns_move_every"),
+    ] {
+        if asked {
+            bail!("scenario {name}: `{key}` is not written on real processes yet; type `cargo sim run {name}`");
+        }
+    }
+    Ok(scenario)
+}
+
+/// Runs a scenario on services of its own and prints what it came to; exit status 1 if it fails.
+///
+/// # Errors
+/// A service or a process does not start, or the workload is refused.
+pub async fn run(arguments: &Arguments, binary: &Path, as_json: bool) -> Result<ExitCode> {
+    let scenario = load(&arguments.scenario)?;
+    let bar = if as_json { ProgressBar::hidden() } else { progress(&scenario) };
+    bar.set_message("starting MySQL, Kafka, ZooKeeper and three Elasticsearch clusters");
+    let mut cast = Cast::start(&scenario, binary).await?;
+    let outcome = play(&mut cast, &scenario, arguments, &bar).await;
+    let outcome = outcome.map_err(|error| error.context(cast.fleet.log_tails()))?;
+    bar.finish_and_clear();
+    if !outcome.passed {
+        eprintln!("The logs end:\n{}", cast.fleet.log_tails());
+    }
+    let Cast { stack, fleet, .. } = cast;
+    drop(fleet);
+    match Arc::try_unwrap(stack) {
+        Ok(stack) => stack.stop().await?,
+        // A start that goes on beside still holds it; its guard ends it with this process.
+        Err(stack) => drop(stack),
+    }
+    if as_json {
+        println!("{}", serde_json::to_string(&outcome)?);
+    } else {
+        println!("{}", outcome.text());
+    }
+    Ok(if outcome.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A fault with its place on the timeline.
+struct Planned {
+    index: usize,
+    action: Action,
+    begin: Duration,
+    lasts: Duration,
+}
+
+fn plan(scenario: &Scenario) -> (Vec<Planned>, Vec<Told>) {
+    let (mut planned, mut skipped) = (Vec::new(), Vec::new());
+    for (index, fault) in scenario.faults.iter().enumerate() {
+        let at_ms = fault.at.map(|at| at.millis());
+        match action::of(fault) {
+            Ok(action) => {
+                let lasts = match fault.kind {
+                    FaultKind::SessionExpired => SESSION_GONE,
+                    _ => fault.lasts.map_or(Duration::ZERO, |span| span.duration()),
+                };
+                planned.push(Planned { index, action, begin: Duration::from_millis(at_ms.unwrap_or(0)), lasts });
+            }
+            Err(why) => {
+                skipped.push(Told { fault: fault.kind.name().to_owned(), at_ms, what: why.to_owned() });
+            }
+        }
+    }
+    planned.sort_by_key(|fault| fault.begin);
+    (planned, skipped)
+}
+
+async fn play(cast: &mut Cast, scenario: &Scenario, arguments: &Arguments, bar: &ProgressBar) -> Result<Outcome> {
+    let (planned, faults_skipped) = plan(scenario);
+    bar.set_message("waiting for a leader");
+    let leader = cast.fleet.wait_leader(PATIENCE).await?;
+    for name in cast.fleet.names(Role::Adapter) {
+        cast.fleet.process(&name)?.wait_ready(PATIENCE).await?;
+    }
+    let probes = Probes::default();
+    let remind = cast.pipeline.sinks.iter().find(|sink| sink.name == "remind").context("there is no sink remind")?;
+    let search = tokio::spawn(probes.clone().search(remind.elasticsearch.clone(), remind.index.clone()));
+    let begun = Instant::now();
+    let mut work = Work::start(scenario, arguments.seed, cast.mysql()?.root_url(), probes.observer());
+    let mut stage = Stage {
+        watch: Watch::new(begun, &leader),
+        begun,
+        paused: Vec::new(),
+        beside: Beside::new(),
+        open: Vec::new(),
+        fired: Vec::new(),
+        ended: Vec::new(),
+        last_end: None,
+    };
+    let stopped = stage.run(cast, scenario, planned, &work, bar).await?;
+    if stopped.is_none() {
+        bar.set_message("the workload's last transactions");
+        tokio::time::timeout(PATIENCE, work.finish()).await.context("the workload does not come to its end")??;
+    }
+    let (transactions, changes) = work.counts();
+    bar.set_message("waiting for rest, comparing every document with its row");
+    let verdict = match stopped {
+        Some(_) => Verdict::default(),
+        None => stage.rest(cast).await?,
+    };
+    search.abort();
+    let last_end = stage.last_end.unwrap_or(begun);
+    let missing = probes.oldest_missing().is_some_and(|oldest| oldest <= last_end);
+    let catch_up_ms = (!missing).then(|| probes.caught_up(last_end)).flatten();
+    let first = stage.fired.iter().filter_map(|told| told.at_ms).min().map(|ms| begun + Duration::from_millis(ms));
+    let first = first.unwrap_or(last_end);
+    let outcome = Outcome {
+        scenario: scenario.name.clone(),
+        seed: arguments.seed,
+        transactions,
+        changes,
+        documents: verdict.documents,
+        lost: verdict.lost,
+        stale: verdict.stale,
+        doubled: verdict.doubled,
+        expectations: expectations(scenario, &stage, cast, changes, catch_up_ms, stopped.as_deref()).await,
+        faults_fired: stage.fired,
+        faults_skipped,
+        takeovers: stage.watch.takeovers,
+        catch_up_ms,
+        freshness_ms: Phases {
+            before: probes.freshness(|commit| commit < first),
+            during: probes.freshness(|commit| commit >= first && commit < last_end),
+            after: probes.freshness(|commit| commit >= last_end),
+        },
+        ended: stage.ended,
+        differences: verdict.samples,
+        passed: false,
+    };
+    Ok(outcome.judged(scenario, arguments.clocks))
+}
+
+/// What goes on while the run lasts.
+struct Stage {
+    watch: Watch,
+    begun: Instant,
+    paused: Vec<String>,
+    beside: Beside,
+    open: Vec<(Duration, Undo)>,
+    fired: Vec<Told>,
+    ended: Vec<String>,
+    last_end: Option<Instant>,
+}
+
+impl Stage {
+    /// Until the safety phase is over and every fault has ended; with the cause if deployers stop as is expected.
+    async fn run(
+        &mut self,
+        cast: &mut Cast,
+        scenario: &Scenario,
+        planned: Vec<Planned>,
+        work: &Work,
+        bar: &ProgressBar,
+    ) -> Result<Option<String>> {
+        let mut planned = planned.into_iter().peekable();
+        let length = scenario.length.duration();
+        let patience = length + scenario.expect.stops_with.map_or(Duration::ZERO, |_| PATIENCE);
+        loop {
+            let now = self.begun.elapsed();
+            while let Some(fault) = planned.next_if(|fault| fault.begin <= now) {
+                self.begin(cast, scenario, fault, work).await?;
+            }
+            self.undo(cast, now).await?;
+            self.look(cast).await?;
+            let (transactions, _) = work.counts();
+            bar.set_position(now.as_secs().min(length.as_secs()));
+            let leader = self.watch.leader().unwrap_or("nobody");
+            bar.set_message(format!("{transactions} transactions, {leader} leads, {} faults now", self.open.len()));
+            if let Some(cause) = scenario.expect.stops_with {
+                if self.stops_with(cast, cause.name()).await {
+                    return Ok(Some(cause.name().to_owned()));
+                }
+            }
+            if now >= patience && self.open.is_empty() && planned.peek().is_none() {
+                return Ok(None);
+            }
+            sleep(TICK).await;
+        }
+    }
+
+    async fn begin(&mut self, cast: &mut Cast, scenario: &Scenario, fault: Planned, work: &Work) -> Result<()> {
+        let kind = scenario.faults[fault.index].kind.name();
+        // Whoever leads at this moment, not whoever led when it was looked last.
+        self.watch.look(&cast.fleet, &self.paused).await;
+        let leader = self.watch.leader().map(str::to_owned);
+        let begun =
+            perform::begin(cast, &fault.action, leader.as_deref(), &mut self.paused, work, &mut self.beside).await;
+        let (what, undo) = begun.with_context(|| format!("the fault {kind}"))?;
+        let at_ms = Some(self.begun.elapsed().as_millis() as u64);
+        self.fired.push(Told { fault: kind.to_owned(), at_ms, what });
+        self.last_end = Some(Instant::now());
+        self.open.push((self.begun.elapsed() + fault.lasts, undo));
+        Ok(())
+    }
+
+    async fn undo(&mut self, cast: &mut Cast, now: Duration) -> Result<()> {
+        let (due, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.open).into_iter().partition(|(end, _)| *end <= now);
+        self.open = later;
+        for (_, undo) in due {
+            perform::end(cast, undo, &mut self.paused, &mut self.beside).await?;
+            self.last_end = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Looks at the lead, at what goes on beside, and at processes that have ended, which are started again.
+    async fn look(&mut self, cast: &mut Cast) -> Result<()> {
+        self.watch.look(&cast.fleet, &self.paused).await;
+        let (done, going): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.beside).into_iter().partition(tokio::task::JoinHandle::is_finished);
+        self.beside = going;
+        for task in done {
+            task.await.context("work beside the run")??;
+            self.last_end = Some(Instant::now());
+        }
+        for (name, code, tail) in cast.fleet.ended()? {
+            let code = code.map_or("a signal".to_owned(), |code| format!("status {code}"));
+            let last = tail.lines().last().unwrap_or_default().to_owned();
+            self.ended.push(format!("{name} with {code}: {last}"));
+            // As a service manager would.
+            cast.start_process(&name)?;
+        }
+        Ok(())
+    }
+
+    /// Whether every deployer that answers says that it has stopped for this cause.
+    async fn stops_with(&self, cast: &Cast, cause: &str) -> bool {
+        let mut said = false;
+        for name in cast.fleet.names(Role::Deployer) {
+            let Ok(process) = cast.fleet.process(&name) else { continue };
+            if let Ok((ready, body)) = process.readyz().await {
+                said |= !ready && body.to_string().contains(&format!("\"{cause}\""));
+            }
+        }
+        said || self.ended.iter().any(|line| line.contains(cause))
+    }
+
+    /// The liveness phase: all that is beside done, then documents equal to rows.
+    async fn rest(&mut self, cast: &mut Cast) -> Result<Verdict> {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.beside.is_empty() {
+            if Instant::now() >= deadline {
+                bail!("a service that was killed does not come back");
+            }
+            self.look(cast).await?;
+            sleep(TICK).await;
+        }
+        let mut session = Orders::connect(&cast.mysql()?.root_url(), NAME).await?;
+        let sinks = cast.pipeline.sinks.clone();
+        let mut settling = std::pin::pin!(settle(&mut session, &sinks, SETTLE));
+        let verdict = loop {
+            tokio::select! {
+                verdict = &mut settling => break verdict?,
+                () = sleep(TICK) => self.look(cast).await?,
+            }
+        };
+        Ok(verdict)
+    }
+}
+
+async fn expectations(
+    scenario: &Scenario,
+    stage: &Stage,
+    cast: &Cast,
+    changes: u64,
+    catch_up_ms: Option<u64>,
+    stopped: Option<&str>,
+) -> Vec<Expectation> {
+    let expect = &scenario.expect;
+    let mut found = Vec::new();
+    let mut tell = |name, expected: String, measured: String, met, of_clocks| {
+        found.push(Expectation { name, expected, measured, met, of_clocks });
+    };
+    if let Some(least) = expect.takeovers_at_least {
+        let seen = stage.watch.takeovers.len();
+        tell("takeovers_at_least", least.to_string(), seen.to_string(), seen >= least as usize, false);
+    }
+    if let Some(least) = expect.epochs_at_least {
+        let seen = stage.watch.epochs();
+        tell("epochs_at_least", least.to_string(), seen.to_string(), seen >= u64::from(least), false);
+    }
+    if let Some(least) = expect.changes_at_least {
+        tell("changes_at_least", least.to_string(), changes.to_string(), changes >= u64::from(least), true);
+    }
+    if let Some(count) = expect.dead_letters {
+        let mut seen = 0.0;
+        for name in cast.fleet.names(Role::Deployer) {
+            if let Ok(process) = cast.fleet.process(&name) {
+                seen += process.metric("towpath_rows_too_large_total").await.unwrap_or(0.0);
+            }
+        }
+        // A takeover may send a row's dead letter twice.
+        tell("dead_letters", count.to_string(), seen.to_string(), seen >= f64::from(count), false);
+    }
+    if let Some(cause) = expect.stops_with {
+        let measured = stopped.unwrap_or("no stop").to_owned();
+        tell("stops_with", cause.name().to_owned(), measured, stopped.is_some(), false);
+    }
+    if let Some(most) = expect.leaderless_at_most {
+        let seen = stage.watch.leaderless_at_most;
+        tell(
+            "leaderless_at_most",
+            most.to_string(),
+            format!("{:.1}s", seen.as_secs_f64()),
+            seen <= most.duration(),
+            true,
+        );
+    }
+    if let Some(most) = expect.caught_up_within {
+        let met = catch_up_ms.is_some_and(|ms| ms <= most.millis());
+        let measured = catch_up_ms.map_or("nothing to measure".to_owned(), |ms| format!("{:.1}s", ms as f64 / 1000.0));
+        tell("caught_up_within", most.to_string(), measured, met, true);
+    }
+    found
+}
+
+fn progress(scenario: &Scenario) -> ProgressBar {
+    let bar = ProgressBar::new(scenario.length.duration().as_secs());
+    bar.enable_steady_tick(TICK);
+    // The template is a constant; if it were wrong, the plain style would do.
+    if let Ok(style) = ProgressStyle::with_template("{elapsed_precise} {bar:30} {pos}/{len} s  {msg}") {
+        bar.set_style(style);
+    }
+    bar
+}

@@ -1,0 +1,167 @@
+//! Begins and ends faults on what stands.
+//!
+//! What takes long (a service's start) goes on beside the run, so that the lead is watched meanwhile.
+
+use anyhow::{Context, Result, bail};
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+use std::sync::Arc;
+use tokio::task::JoinHandle;
+
+use super::action::{Action, Who};
+use super::cast::Cast;
+use super::link::Mode;
+use super::work::Work;
+
+/// What the end of a fault undoes.
+#[derive(Debug)]
+pub enum Undo {
+    /// Nothing: it was over at once.
+    Nothing,
+    /// Start this process.
+    Start(String),
+    /// Let this process go on.
+    Resume(String),
+    /// Start these services.
+    StartServices(Vec<String>),
+    /// Let these services go on.
+    ResumeServices(Vec<String>),
+    /// Open the links from this process to that service.
+    Open(String, String),
+    /// Let the standbys replicate.
+    Replicate,
+}
+
+/// Work that goes on beside the run.
+pub type Beside = Vec<JoinHandle<Result<()>>>;
+
+/// Begins a fault. Returns what it met, for the report, and what its end undoes.
+///
+/// # Errors
+/// It cannot begin: nobody leads, or what it should meet refuses.
+pub async fn begin(
+    cast: &mut Cast,
+    action: &Action,
+    leader: Option<&str>,
+    paused: &mut Vec<String>,
+    work: &Work,
+    beside: &mut Beside,
+) -> Result<(String, Undo)> {
+    let name = |who: &Who| match who {
+        Who::Named(name) => Ok(name.clone()),
+        Who::Leader => leader.map(str::to_owned).context("nobody leads at that moment"),
+    };
+    Ok(match action {
+        Action::Kill(who) => {
+            let name = name(who)?;
+            cast.fleet.kill(&name)?;
+            (format!("SIGKILL to {name}"), Undo::Start(name))
+        }
+        Action::Pause(who) => {
+            let name = name(who)?;
+            cast.fleet.process(&name)?.pause()?;
+            paused.push(name.clone());
+            (format!("SIGSTOP to {name}"), Undo::Resume(name))
+        }
+        Action::ServicesDown(kind) => {
+            let services = cast.services(kind)?;
+            for service in &services {
+                cast.stack.service(service)?.kill().await?;
+            }
+            (format!("SIGKILL to {}", services.join(", ")), Undo::StartServices(services))
+        }
+        Action::ServicesRestart(kind) => {
+            let services = cast.services(kind)?;
+            for service in services.clone() {
+                let stack = Arc::clone(&cast.stack);
+                beside.push(tokio::spawn(async move { stack.service(&service)?.restart().await }));
+            }
+            (format!("restart of {}", services.join(", ")), Undo::Nothing)
+        }
+        Action::ServicesSilent(kind) => {
+            let services = cast.services(kind)?;
+            for service in &services {
+                cast.stack.service(service)?.pause()?;
+            }
+            (format!("SIGSTOP to {}", services.join(", ")), Undo::ResumeServices(services))
+        }
+        Action::Cut(who, service) => {
+            let name = name(who)?;
+            set(cast, &name, service, Mode::Cut)?;
+            (format!("cut between {name} and {service}"), Undo::Open(name, service.clone()))
+        }
+        Action::Hold(who, service) => {
+            let name = name(who)?;
+            set(cast, &name, service, Mode::Held)?;
+            (format!("silence between {name} and {service}"), Undo::Open(name, service.clone()))
+        }
+        Action::Busy(times) => {
+            let links = cast.to_elasticsearch().map(|link| link.refuse_bulks(*times)).count();
+            (format!("{times} bulks refused on each of {links} links"), Undo::Nothing)
+        }
+        Action::Sql(statements) => {
+            let mut conn = Conn::from_url(cast.mysql()?.root_url()).await?;
+            for statement in *statements {
+                conn.query_drop(*statement).await?;
+            }
+            conn.disconnect().await?;
+            (statements.join("; "), Undo::Nothing)
+        }
+        Action::Failover => {
+            let old = cast.mysql()?.service().name().to_owned();
+            cast.fail_over().await?;
+            work.moves_to(cast.mysql()?.root_url());
+            (format!("SIGKILL to {old}, {} promoted", cast.mysql()?.service().name()), Undo::Nothing)
+        }
+        Action::ReplicasLag => {
+            replicas(cast, "STOP REPLICA").await?;
+            ("STOP REPLICA on the standbys".to_owned(), Undo::Replicate)
+        }
+    })
+}
+
+/// Ends a fault.
+///
+/// # Errors
+/// What was taken away cannot be brought back.
+pub async fn end(cast: &mut Cast, undo: Undo, paused: &mut Vec<String>, beside: &mut Beside) -> Result<()> {
+    match undo {
+        Undo::Nothing => {}
+        Undo::Start(name) => cast.start_process(&name)?,
+        Undo::Resume(name) => {
+            paused.retain(|other| *other != name);
+            cast.fleet.process(&name)?.resume()?;
+        }
+        Undo::StartServices(services) => {
+            for service in services {
+                let stack = Arc::clone(&cast.stack);
+                beside.push(tokio::spawn(async move { stack.service(&service)?.start().await }));
+            }
+        }
+        Undo::ResumeServices(services) => {
+            for service in services {
+                cast.stack.service(&service)?.resume()?;
+            }
+        }
+        Undo::Open(name, service) => set(cast, &name, &service, Mode::Open)?,
+        Undo::Replicate => replicas(cast, "START REPLICA").await?,
+    }
+    Ok(())
+}
+
+async fn replicas(cast: &Cast, statement: &str) -> Result<()> {
+    for mut standby in cast.standbys().await? {
+        standby.query_drop(statement).await?;
+        standby.disconnect().await?;
+    }
+    Ok(())
+}
+
+fn set(cast: &Cast, process: &str, service: &str, mode: Mode) -> Result<()> {
+    let links = cast.links(process, service);
+    if links.is_empty() {
+        bail!("there is no link between {process} and {service}");
+    }
+    links.iter().for_each(|link| link.set(mode));
+    Ok(())
+}
