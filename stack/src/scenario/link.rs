@@ -68,7 +68,8 @@ impl Link {
     }
 
     /// Bulks still to be refused.
-    pub fn to_refuse(&self) -> u32 {
+    #[cfg(test)]
+    fn to_refuse(&self) -> u32 {
         self.busy.load(Ordering::Relaxed)
     }
 }

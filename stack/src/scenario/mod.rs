@@ -1,7 +1,7 @@
 //! `cargo stack run SCENARIO`: a scenario of the simulation on real processes.
 //!
-//! The same file, workload and judgement of documents; faults are signals, links that are cut, services that are killed,
-//! and SQL. What real processes cannot show is named as skipped.
+//! The same file, workload and judgement of documents; faults are signals, links that are cut, services that are
+//! killed, and SQL. What real processes cannot show is named as skipped.
 
 mod action;
 mod cast;
