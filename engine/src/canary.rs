@@ -79,7 +79,7 @@ impl Canary {
         (Self::FlatVersions, "flat-versions", "history", "swarm"),
         (Self::FoldsToTheOldest, "folds-to-the-oldest", "documents", "kafka-down"),
         (Self::StateForgotten, "state-forgotten", "checkpoint", "zookeeper-new-ensemble"),
-        (Self::WholeSetCarried, "whole-set-carried", "checkpoint", "gtid-reuse-after-crash"),
+        (Self::WholeSetCarried, "whole-set-carried", "delivery", "gtid-reuse-after-crash"),
         (Self::RepairFromTheEnd, "repair-from-the-end", "documents", "lost-tail-failover"),
         (Self::PreparedForgotten, "prepared-forgotten", "bounds", "xa-across-crash"),
         (Self::DefinitionsStay, "definitions-stay", "checkpoint", "ddl-in-flight"),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use towpath_scenarios::load::{Outage, Profile};
+use towpath_scenarios::oracle::documents::Verdict;
 use towpath_stack::Stack;
 use towpath_stack::harness::config::Pipeline;
 use towpath_stack::harness::fleet::{Fleet, Role};
@@ -16,7 +17,7 @@ use crate::judge;
 use crate::live::View;
 use crate::meter::Second;
 use crate::processes::Watch;
-use crate::report::{Documents, Drain, Findings, Report};
+use crate::report::{Drain, Findings, Report};
 use crate::target::{Index, Target, Topic};
 use crate::writes::lock;
 
@@ -133,10 +134,10 @@ impl Own {
 }
 
 /// Compares, if anything was written.
-pub async fn documents(target: &Target, measured: &Measured) -> Option<Result<Documents, String>> {
+pub async fn documents(target: &Target, measured: &Measured) -> Option<Result<Verdict, String>> {
     measured.written.as_ref()?;
     match judge::documents_equal_rows(target, PATIENCE).await {
-        Ok(verdict) => Some(Ok(verdict?.into())),
+        Ok(verdict) => Some(Ok(verdict?)),
         Err(error) => Some(Err(format!("{error:#}"))),
     }
 }

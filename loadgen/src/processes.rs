@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
+use towpath_stack::harness::proc::{Stat, stat};
 
 /// What a process has used between the first and the last look.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,7 +46,7 @@ impl Watch {
     /// Looks at all of them.
     pub fn look(&mut self) {
         for pid in members(&self.names) {
-            let Some((cpu, rss)) = cpu_and_rss(pid.1) else { continue };
+            let Some(Stat { cpu_s: cpu, rss, .. }) = stat(pid.1) else { continue };
             let seen = self.seen.entry(pid.1).or_insert(Seen { first_cpu: cpu, last_cpu: cpu, peak_rss: rss });
             seen.last_cpu = cpu;
             seen.peak_rss = seen.peak_rss.max(rss);
@@ -68,7 +69,7 @@ impl Watch {
 
     /// Named processes that were seen and have ended.
     fn gone(&self) -> Vec<(String, u32)> {
-        let ended = |(_, pid): &&(String, u32)| self.seen.contains_key(pid) && cpu_and_rss(*pid).is_none();
+        let ended = |(_, pid): &&(String, u32)| self.seen.contains_key(pid) && stat(*pid).is_none();
         self.names.iter().filter(ended).cloned().collect()
     }
 }
@@ -80,28 +81,10 @@ fn members(names: &[(String, u32)]) -> Vec<(String, u32)> {
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.filter_map(|pid| {
         let named = by_pid.get(&pid);
-        let name = named.or_else(|| by_pid.get(&group(pid)?))?;
+        let name = named.or_else(|| by_pid.get(&stat(pid)?.group))?;
         Some(((*name).to_owned(), pid))
     })
     .collect()
-}
-
-fn fields(pid: u32) -> Option<Vec<String>> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field, the program's name in brackets, may hold blanks.
-    let (_, rest) = stat.rsplit_once(')')?;
-    Some(rest.split_whitespace().map(str::to_owned).collect())
-}
-
-fn group(pid: u32) -> Option<u32> {
-    fields(pid)?.get(2)?.parse().ok()
-}
-
-fn cpu_and_rss(pid: u32) -> Option<(f64, u64)> {
-    let fields = fields(pid)?;
-    let number = |place: usize| fields.get(place).and_then(|text| text.parse::<u64>().ok());
-    // USER_HZ is 100 and a page has 4096 bytes on every Linux that runs this.
-    Some(((number(11)? + number(12)?) as f64 / 100.0, number(21)? * 4096))
 }
 
 #[cfg(test)]
@@ -112,9 +95,9 @@ mod tests {
     fn this_process_is_seen_to_work() {
         let mut watch = Watch::new(&[]);
         watch.look();
-        let begun = cpu_and_rss(std::process::id()).unwrap().0;
+        let begun = stat(std::process::id()).unwrap().cpu_s;
         let mut sum = 0_u64;
-        while cpu_and_rss(std::process::id()).unwrap().0 < begun + 0.05 {
+        while stat(std::process::id()).unwrap().cpu_s < begun + 0.05 {
             sum = std::hint::black_box(sum.wrapping_mul(31).wrapping_add(7));
         }
         watch.look();

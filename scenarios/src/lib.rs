@@ -7,6 +7,7 @@
 pub mod calendar;
 pub mod load;
 pub mod oracle;
+pub mod refusal;
 pub mod scenario;
 pub mod summary;
 pub mod workload;

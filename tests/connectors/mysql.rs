@@ -168,18 +168,21 @@ fn check_against_file(server: Mysql<'_>, name: &str, batches: &[EventBatch]) -> 
     types
 }
 
+/// A database of its own with a table `t` of a key and a LONGBLOB.
+async fn blobs(server: Mysql<'_>, name: &str) -> String {
+    let database = unique(name);
+    sql(server, &format!("CREATE DATABASE {database};\nCREATE TABLE {database}.t (id INT PRIMARY KEY, a LONGBLOB);"))
+        .await;
+    database
+}
+
 #[test]
 fn large_transactions_arrive_in_portions_and_in_order() {
     run(async {
         let _quiet = QUIET.read().await;
         let stack = stack().await;
         let server = stack.mysql().unwrap();
-        let database = unique("large");
-        sql(
-            server,
-            &format!("CREATE DATABASE {database};\nCREATE TABLE {database}.t (id INT PRIMARY KEY, a LONGBLOB);"),
-        )
-        .await;
+        let database = blobs(server, "large").await;
         let source = source(server);
         let from = now(&source.identify().await.unwrap());
         // One row exceeds a packet of 16 MB; the many small ones share batches.
@@ -212,12 +215,7 @@ fn events_that_just_fill_a_packet_arrive_whole() {
         let _quiet = QUIET.read().await;
         let stack = stack().await;
         let server = stack.mysql().unwrap();
-        let database = unique("packets");
-        sql(
-            server,
-            &format!("CREATE DATABASE {database};\nCREATE TABLE {database}.t (id INT PRIMARY KEY, a LONGBLOB);"),
-        )
-        .await;
+        let database = blobs(server, "packets").await;
         let source = source(server);
         let from = now(&source.identify().await.unwrap());
         let mark = format!("mark of {database}");

@@ -133,6 +133,7 @@ pub(super) async fn join(
         next_offsets: BTreeMap::new(),
         ready: Vec::new(),
         met: None,
+        away: None,
     })
 }
 
@@ -146,10 +147,12 @@ pub(super) struct KafkaConsumer {
     topic: String,
     /// Of the started partitions: what lies below was asked for before the start and is dropped.
     next_offsets: BTreeMap<u32, i64>,
-    /// Taken from the library while a commit was waited for, to be handed up next.
+    /// Taken from the library, to be handed up next.
     ready: Vec<ConsumedRecord>,
-    /// An error met meanwhile, to be told next: the library may say it only once.
+    /// An error met behind them, to be told after them: the library may say it only once.
     met: Option<LogError>,
+    /// That no broker is there, as the library said it last.
+    away: Option<LogError>,
 }
 
 impl KafkaConsumer {
@@ -171,15 +174,11 @@ impl KafkaConsumer {
         let event = match rebalance {
             Rebalance::Assigned(partitions) => ConsumerEvent::Assigned(self.committed(partitions).await?),
             Rebalance::Revoked(partitions) => {
-                for partition in &partitions {
-                    self.next_offsets.remove(partition);
-                }
+                self.forget(&partitions);
                 ConsumerEvent::Revoked(partitions)
             }
             Rebalance::Lost(partitions) => {
-                for partition in &partitions {
-                    self.next_offsets.remove(partition);
-                }
+                self.forget(&partitions);
                 ConsumerEvent::Lost(partitions)
             }
         };
@@ -210,24 +209,16 @@ impl KafkaConsumer {
         .await
     }
 
-    /// Takes what the library has ready. Never waits.
+    /// Takes what the library has ready, and answers its rebalances. Never waits.
     ///
     /// While no broker is there, the library says so again and again: all of it is taken at once and told as one error.
     /// Left in the queue, it would stand before the rebalance that comes when the brokers are back, and every other
     /// member of the group would wait for this one.
-    fn take_ready(&mut self) -> Result<Vec<ConsumedRecord>, LogError> {
+    fn look(&mut self) -> Result<(), LogError> {
         let client = Arc::clone(self.client()?);
-        if self.ready.is_empty()
-            && let Some(err) = self.met.take()
-        {
-            return Err(err);
-        }
-        let mut records = std::mem::take(&mut self.ready);
-        records.retain(|record| self.next_offsets.contains_key(&record.partition));
         let mut bytes = 0;
         let mut misses = 0;
-        let mut away = None;
-        while bytes < PORTION_BYTES && records.len() < PORTION_RECORDS && misses < 2 {
+        while self.met.is_none() && bytes < PORTION_BYTES && self.ready.len() < PORTION_RECORDS && misses < 2 {
             match client.poll(Duration::ZERO) {
                 None => misses += 1,
                 Some(Ok(message)) => {
@@ -236,25 +227,22 @@ impl KafkaConsumer {
                     if self.next_offsets.get(&partition).is_some_and(|next| offset >= *next) {
                         self.next_offsets.insert(partition, offset + 1);
                         bytes += message.payload_len() + message.key_len();
-                        records.push(reader::record(&message));
+                        self.ready.push(reader::record(&message));
                     }
                 }
                 Some(Err(err)) => match self.judge(&err) {
-                    Some(err @ LogError::Unavailable(_)) => away = Some(err),
-                    // What was taken before is handed up; the library reports a lasting error again.
-                    Some(err) if records.is_empty() => return Err(err),
-                    Some(err) => {
-                        tracing::debug!(%err, "Kafka's consumer reports");
-                        break;
-                    }
-                    None => {}
+                    Some(err @ LogError::Unavailable(_)) => self.away = Some(err),
+                    other => self.met = other,
                 },
             }
         }
-        match away {
-            Some(err) if records.is_empty() && self.shared.rebalances().is_empty() => Err(err),
-            _ => Ok(records),
-        }
+        Ok(())
+    }
+
+    /// No record of these is handed up any more.
+    fn forget(&mut self, partitions: &[u32]) {
+        self.next_offsets.retain(|partition, _| !partitions.contains(partition));
+        self.ready.retain(|record| !partitions.contains(&record.partition));
     }
 
     /// Errors that the library overcomes by itself are no events.
@@ -288,12 +276,16 @@ impl LogConsumer for KafkaConsumer {
             if let Some(event) = self.next_rebalance().await? {
                 return Ok(Some(event));
             }
-            let records = self.take_ready()?;
-            if !records.is_empty() {
-                return Ok(Some(ConsumerEvent::Records(records)));
+            self.look()?;
+            if !self.ready.is_empty() {
+                self.away = None;
+                return Ok(Some(ConsumerEvent::Records(std::mem::take(&mut self.ready))));
             }
             if !self.shared.rebalances().is_empty() {
                 continue;
+            }
+            if let Some(err) = self.met.take().or_else(|| self.away.take()) {
+                return Err(err);
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -318,9 +310,9 @@ impl LogConsumer for KafkaConsumer {
             client.incremental_assign(&list).map_err(|err| error::classify(&err))?;
             self.shared.assigned().insert(partition);
         }
+        // What is ready is from before this start.
+        self.forget(&[partition]);
         self.next_offsets.insert(partition, offset);
-        // From before this start.
-        self.ready.retain(|record| record.partition != partition);
         Ok(())
     }
 
@@ -363,18 +355,13 @@ impl LogConsumer for KafkaConsumer {
                 }
                 // A broker answers a connection's requests one by one: behind a join that waits for the other members
                 // the commit waits too. Those may wait for our answer to a rebalance, which only a look gives.
-                () = tokio::time::sleep(LOOK) => match self.take_ready() {
-                    Ok(records) => self.ready = records,
-                    Err(err) => self.met = Some(err),
-                },
+                () = tokio::time::sleep(LOOK) => self.look()?,
             }
         }
     }
 
     async fn release(&mut self, partitions: &[u32]) -> Result<(), LogError> {
-        for partition in partitions {
-            self.next_offsets.remove(partition);
-        }
+        self.forget(partitions);
         let client = self.client()?;
         unassign(client, &self.shared, &self.topic, partitions).map_err(|err| error::classify(&err))
     }

@@ -8,4 +8,4 @@ mod target;
 
 pub use fit::{Costs, PartCost, Units, fit};
 pub use plan::{Need, Plan, plan};
-pub use target::{Machine, Rules, Target, TargetError, named};
+pub use target::{Machine, Rules, Target, named};

@@ -2,7 +2,10 @@
 
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use towpath_scenarios::refusal::Refusal;
+
+/// What the file is called in a sentence.
+const WHAT: &str = "target";
 
 /// The shipped targets.
 pub const SHIPPED: [(&str, &str); 1] = [("billion-orders", include_str!("../../targets/billion-orders.toml"))];
@@ -69,28 +72,13 @@ pub struct Target {
     pub rules: Rules,
 }
 
-/// What is wrong with a target.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TargetError(String);
-
-impl fmt::Display for TargetError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for TargetError {}
-
 impl Target {
     /// Reads a target.
     ///
     /// # Errors
     /// An unknown key, or a number that cannot be.
-    pub fn parse(name: &str, text: &str) -> Result<Self, TargetError> {
-        let target: Self = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-            TargetError(format!("target {name}, line {line}: {}", error.message()))
-        })?;
+    pub fn parse(name: &str, text: &str) -> Result<Self, Refusal> {
+        let target: Self = toml::from_str(text).map_err(|error| Refusal::of_toml(WHAT, name, text, &error))?;
         let positive = [
             ("peak_factor", target.peak_factor),
             ("documents", target.documents),
@@ -105,7 +93,7 @@ impl Target {
         let share = [("polls", target.polls), ("hot", target.hot), ("rules.busy", target.rules.busy)];
         let wrong = wrong.or(share.iter().find(|(_, value)| !(0.0..=1.0).contains(value)).map(|(key, _)| *key));
         match wrong {
-            Some(key) => Err(TargetError(format!("target {name}: `{key}` is out of its range"))),
+            Some(key) => Err(Refusal::of(WHAT, name, format!("`{key}` is out of its range"))),
             None => Ok(target),
         }
     }

@@ -60,19 +60,11 @@ fn side_by_side(reports: &[&Report]) -> String {
 
 fn section(report: &Report) -> String {
     let verdict = verdict(report);
-    let load = &report.load;
     let mut body = format!(
         "<h1>{} <span class=\"verdict {verdict}\">{verdict}</span></h1>\
-         <p>{} orders, {} transactions ({}/s), {} row changes ({}/s), {} queries ({}/s), {} errors in {:.0} s; scale {}, \
-         {} cores shared by all processes.</p>",
+         <p>{}, {} errors in {:.0} s; scale {}, {} cores shared by all processes.</p>",
         escape(&label(report)),
-        load.orders,
-        load.transactions,
-        load.transactions_per_s,
-        load.changes,
-        load.changes_per_s,
-        load.queries(),
-        load.queries_per_s,
+        report.load.sentence(),
         report.errors,
         report.length_s,
         report.scale,

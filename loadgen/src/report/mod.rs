@@ -47,29 +47,19 @@ impl Load {
     pub fn queries(&self) -> u64 {
         self.polls + self.lists
     }
-}
 
-/// Documents against rows after the run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Documents {
-    /// Rows compared.
-    pub rows: u64,
-    /// Documents compared.
-    pub documents: u64,
-    /// Rows that should have a document and have none.
-    pub lost: u64,
-    /// Documents that differ from their row.
-    pub stale: u64,
-    /// Documents beyond one per row, or of a row that should have none.
-    pub doubled: u64,
-    /// The first differences.
-    pub samples: Vec<String>,
-}
-
-impl From<Verdict> for Documents {
-    fn from(verdict: Verdict) -> Self {
-        let Verdict { rows, documents, lost, stale, doubled, samples } = verdict;
-        Self { rows, documents, lost, stale, doubled, samples }
+    /// What was sent, in words.
+    pub fn sentence(&self) -> String {
+        format!(
+            "{} orders, {} transactions ({}/s), {} row changes ({}/s), {} queries ({}/s)",
+            self.orders,
+            self.transactions,
+            self.transactions_per_s,
+            self.changes,
+            self.changes_per_s,
+            self.queries(),
+            self.queries_per_s,
+        )
     }
 }
 
@@ -125,7 +115,7 @@ pub struct Report {
     /// Numbers of orders heard wrongly.
     pub sound_samples: BTreeMap<String, Vec<i64>>,
     /// Documents against rows.
-    pub documents: Option<Documents>,
+    pub documents: Option<Verdict>,
     /// Of an outage.
     pub drain: Option<Drain>,
     /// The backlog's slope over the run, orders a second.
@@ -150,7 +140,7 @@ pub struct Report {
 #[derive(Debug, Default)]
 pub struct Findings {
     /// Documents against rows; an error's text if they could not be compared.
-    pub documents: Option<Result<Documents, String>>,
+    pub documents: Option<Result<Verdict, String>>,
     /// Of an outage.
     pub drain: Option<Drain>,
 }
@@ -207,7 +197,7 @@ impl Report {
         if let Some(found) = &self.documents
             && (found.lost + found.stale + found.doubled > 0 || found.rows == 0)
         {
-            let Documents { rows, lost, stale, doubled, .. } = found;
+            let Verdict { rows, lost, stale, doubled, .. } = found;
             reasons.push(format!("of {rows} rows {lost} are lost, {stale} stale, {doubled} doubled"));
         }
         if let Some(sounds) = self.sounds.filter(|sounds| sounds.twice + sounds.never > 0) {

@@ -8,24 +8,16 @@ use super::{Distribution, Report};
 /// Tables and a last line with the verdict.
 pub fn text(report: &Report) -> String {
     let mut text = String::new();
-    let Report { load, .. } = report;
     // Writing to a String cannot fail.
     let _ = writeln!(
         text,
-        "{} · seed {} · scale {} · {:.0} s · {} cores shared by all\n{} orders, {} transactions ({}/s), {} row changes \
-         ({}/s), {} queries ({}/s), {} errors",
+        "{} · seed {} · scale {} · {:.0} s · {} cores shared by all\n{}, {} errors",
         report.profile,
         report.seed,
         report.scale,
         report.length_s,
         report.cores,
-        load.orders,
-        load.transactions,
-        load.transactions_per_s,
-        load.changes,
-        load.changes_per_s,
-        load.queries(),
-        load.queries_per_s,
+        report.load.sentence(),
         report.errors,
     );
     let _ = writeln!(text, "{}", figures(report));

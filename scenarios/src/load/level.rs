@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use std::fmt;
 use std::str::FromStr;
 
-use crate::scenario::did_you_mean;
+use crate::refusal::did_you_mean;
 
 /// What is measured as a distribution of times.
 pub const FIGURES: &[&str] = &[

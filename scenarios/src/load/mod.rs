@@ -14,7 +14,7 @@ pub use curve::{Arrivals, Curve, Stage, replayed};
 pub use level::{Comparison, FIGURES, Level, SCALARS, STATISTICS};
 pub use orders::{OrderPlan, StepKind, Write};
 pub use polls::Polls;
-pub use profile::{CLUSTERS, Lists, Merchants, OrderTraffic, Outage, Profile, ProfileError, Sounds, parse};
+pub use profile::{CLUSTERS, Lists, Merchants, OrderTraffic, Outage, Profile, Sounds, parse};
 pub use traffic::{Planned, Traffic, What};
 pub use zipf::Zipf;
 

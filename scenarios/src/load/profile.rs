@@ -1,10 +1,13 @@
 //! Profiles: a file's text, checked, or one sentence about what cannot be.
 
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 use super::{Curve, Level, replayed};
-use crate::scenario::{Span, did_you_mean, suggest};
+use crate::refusal::{Refusal, did_you_mean};
+use crate::scenario::Span;
+
+/// What the file is called in a sentence.
+const WHAT: &str = "profile";
 
 /// The clusters that queries can be sent to.
 pub const CLUSTERS: [&str; 3] = ["hot", "full", "remind"];
@@ -260,46 +263,21 @@ fn longest_wait_ms(sounds: &Sounds) -> f64 {
     sounds.every.millis() as f64 * (1.0 + sounds.jitter / 2.0)
 }
 
-/// What is wrong with a profile.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProfileError {
-    /// The profile's name.
-    pub name: String,
-    /// The line, from 1; 0 if it is the file as a whole.
-    pub line: usize,
-    /// What, and what to do.
-    pub message: String,
-}
-
-impl fmt::Display for ProfileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            0 => write!(f, "profile {}: {}", self.name, self.message),
-            line => write!(f, "profile {}, line {line}: {}", self.name, self.message),
-        }
-    }
-}
-
-impl std::error::Error for ProfileError {}
-
 /// Reads a profile and checks it; `read` gives the text of a file that it names.
 ///
 /// # Errors
 /// An unknown key, a level that nothing in the profile measures, a curve with a gap, parts that contradict each other.
-pub fn parse(name: &str, text: &str, read: &dyn Fn(&str) -> Result<String, String>) -> Result<Profile, ProfileError> {
-    let fail = |line, message| ProfileError { name: name.to_owned(), line, message };
-    let mut profile: Profile = toml::from_str(text).map_err(|error| {
-        let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-        fail(line, suggest(error.message()))
-    })?;
+pub fn parse(name: &str, text: &str, read: &dyn Fn(&str) -> Result<String, String>) -> Result<Profile, Refusal> {
+    let fail = |message| Refusal::of(WHAT, name, message);
+    let mut profile: Profile = toml::from_str(text).map_err(|error| Refusal::of_toml(WHAT, name, text, &error))?;
     name.clone_into(&mut profile.name);
     let curves = profile.orders.as_mut().map(|orders| &mut orders.rate);
     for curve in curves.into_iter().chain(profile.lists.as_mut().map(|lists| &mut lists.rate)) {
         if let Curve::Replay { file, rates } = curve {
-            let text = read(file).map_err(|why| fail(0, format!("curve `{file}` cannot be read: {why}")))?;
-            *rates = replayed(&text).map_err(|why| fail(0, format!("curve `{file}`, {why}")))?;
+            let text = read(file).map_err(|why| fail(format!("curve `{file}` cannot be read: {why}")))?;
+            *rates = replayed(&text).map_err(|why| fail(format!("curve `{file}`, {why}")))?;
         }
     }
-    profile.check().map_err(|message| fail(0, message))?;
+    profile.check().map_err(|message| fail(message))?;
     Ok(profile)
 }

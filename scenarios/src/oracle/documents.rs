@@ -2,7 +2,7 @@
 //!
 //! Renders what a document should be from the row itself and compares; nothing of the pipeline's conversion is used.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
@@ -51,7 +51,7 @@ pub struct Document {
 }
 
 /// What the comparison found, added up over the sinks.
-#[derive(Debug, Clone, Default, Serialize, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq, Eq)]
 pub struct Verdict {
     /// Rows compared.
     pub rows: u64,

@@ -9,8 +9,7 @@ pub mod swarm;
 
 pub use duration::Span;
 pub use fault::{Fault, FaultKind, Moment, Needs};
-pub use parse::{ScenarioError, check, parse};
-pub(crate) use parse::{did_you_mean, suggest};
+pub use parse::{check, parse};
 
 use serde::{Deserialize, Serialize};
 use towpath_engine::cause::Cause;

@@ -1,56 +1,32 @@
 //! From a file's text to a scenario, or to one sentence that says what is wrong, in which line, and what may be meant.
 
-use std::fmt;
-
 use super::{Fault, FaultKind, Moment, Needs, Scenario, Span};
+use crate::refusal::{Refusal, did_you_mean};
 
-/// What is wrong with a scenario.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScenarioError {
-    /// The scenario's name.
-    pub name: String,
-    /// The line, from 1; 0 if it is the file as a whole.
-    pub line: usize,
-    /// What, and what to do.
-    pub message: String,
-}
-
-impl fmt::Display for ScenarioError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            0 => write!(f, "scenario {}: {}", self.name, self.message),
-            line => write!(f, "scenario {}, line {line}: {}", self.name, self.message),
-        }
-    }
-}
-
-impl std::error::Error for ScenarioError {}
+/// What the file is called in a sentence.
+const WHAT: &str = "scenario";
 
 /// Reads a scenario and checks that it can happen.
 ///
 /// # Errors
 /// An unknown key, host, call or fault; a fault that cannot take place within the run; expectations that nobody can
 /// check.
-pub fn parse(name: &str, text: &str) -> Result<Scenario, ScenarioError> {
-    let mut scenario: Scenario = toml::from_str(text).map_err(|error| {
-        let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-        ScenarioError { name: name.to_owned(), line, message: suggest(error.message()) }
-    })?;
+pub fn parse(name: &str, text: &str) -> Result<Scenario, Refusal> {
+    let mut scenario: Scenario = toml::from_str(text).map_err(|error| Refusal::of_toml(WHAT, name, text, &error))?;
     name.clone_into(&mut scenario.name);
     if scenario.drawn {
         let line = lines_of(text, "drawn").first().copied().unwrap_or(0);
         let message = "`drawn` is for plans that come from a seed: a file's faults must happen; remove it".to_owned();
-        return Err(ScenarioError { name: name.to_owned(), line, message });
+        return Err(Refusal { line, ..Refusal::of(WHAT, name, message) });
     }
     let starts = lines_of(text, "[[fault]]");
     for (index, fault) in scenario.faults.iter().enumerate() {
-        check_fault(&scenario, fault).map_err(|message| ScenarioError {
-            name: name.to_owned(),
+        check_fault(&scenario, fault).map_err(|message| Refusal {
             line: starts.get(index).copied().unwrap_or(0),
-            message: format!("fault `{}`: {message}", fault.kind.name()),
+            ..Refusal::of(WHAT, name, format!("fault `{}`: {message}", fault.kind.name()))
         })?;
     }
-    check_whole(&scenario).map_err(|message| ScenarioError { name: name.to_owned(), line: 0, message })?;
+    check_whole(&scenario).map_err(|message| Refusal::of(WHAT, name, message))?;
     Ok(scenario)
 }
 
@@ -58,38 +34,15 @@ pub fn parse(name: &str, text: &str) -> Result<Scenario, ScenarioError> {
 ///
 /// # Errors
 /// As [`parse`], without lines.
-pub fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
+pub fn check(scenario: &Scenario) -> Result<(), Refusal> {
     let faults = scenario.faults.iter().try_for_each(|fault| check_fault(scenario, fault));
-    let fail = |message| ScenarioError { name: scenario.name.clone(), line: 0, message };
-    faults.and_then(|()| check_whole(scenario)).map_err(fail)
+    faults.and_then(|()| check_whole(scenario)).map_err(|message| Refusal::of(WHAT, &scenario.name, message))
 }
 
 /// The lines that begin so.
 fn lines_of(text: &str, word: &str) -> Vec<usize> {
     let begins = |line: &str| line.trim_start().starts_with(word);
     text.lines().enumerate().filter(|(_, line)| begins(line)).map(|(index, _)| index + 1).collect()
-}
-
-/// Serde's sentence, shortened to the word that was probably meant.
-pub(crate) fn suggest(message: &str) -> String {
-    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    let [wrong, known @ ..] = quoted.as_slice() else { return message.to_owned() };
-    if !message.starts_with("unknown") || known.is_empty() {
-        return message.to_owned();
-    }
-    let what = message.split('`').next().unwrap_or_default().trim().replace("variant", "kind").replace("field", "key");
-    format!("{what} `{wrong}`; {}", did_you_mean(wrong, known))
-}
-
-pub(crate) fn did_you_mean(wrong: &str, known: &[&str]) -> String {
-    let near = known.iter().max_by(|a, b| {
-        let score = |name: &str| strsim::jaro_winkler(wrong, name);
-        score(a).total_cmp(&score(b))
-    });
-    match near.filter(|name| strsim::jaro_winkler(wrong, name) > 0.75) {
-        Some(name) => format!("did you mean `{name}`?"),
-        None => format!("known: {}", known.join(", ")),
-    }
 }
 
 fn check_fault(scenario: &Scenario, fault: &Fault) -> Result<(), String> {
@@ -190,7 +143,7 @@ fn check_whole(scenario: &Scenario) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    fn error(text: &str) -> ScenarioError {
+    fn error(text: &str) -> Refusal {
         parse("test", text).unwrap_err()
     }
 

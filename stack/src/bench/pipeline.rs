@@ -157,18 +157,10 @@ fn pipeline(stack: &Stack, arguments: &Arguments, start: String) -> Result<Pipel
         }],
     };
     Ok(Pipeline {
-        name: DATABASE.to_owned(),
-        start,
-        source: stack.mysql()?.url(),
-        kafka: stack.kafka()?.bootstrap(),
-        zookeeper: stack.zookeeper()?.servers(),
-        sinks,
         partitions: arguments.partitions,
         fencing: arguments.fencing.clone(),
         record: arguments.record.clone(),
-        standbys: Vec::new(),
-        deletes: "soft".to_owned(),
-        max_record: 900_000,
+        ..Pipeline::with_sinks(stack, DATABASE, start, sinks)?
     })
 }
 

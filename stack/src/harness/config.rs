@@ -74,13 +74,18 @@ impl Pipeline {
     /// `start` is the source's position after the tables were made: the binlog names no columns by default, so that a
     /// table's definition must be older than the events that are read.
     pub fn of_orders(stack: &Stack, name: &str, start: String) -> Result<Self> {
+        Self::with_sinks(stack, name, start, Self::order_sinks(name, |sink| Ok(stack.es(sink)?.url()))?)
+    }
+
+    /// The same with sinks of one's own.
+    pub fn with_sinks(stack: &Stack, name: &str, start: String, sinks: Vec<Sink>) -> Result<Self> {
         Ok(Self {
             name: name.to_owned(),
             start,
             source: stack.mysql()?.url(),
             kafka: stack.kafka()?.bootstrap(),
             zookeeper: stack.zookeeper()?.servers(),
-            sinks: Self::order_sinks(name, |sink| Ok(stack.es(sink)?.url()))?,
+            sinks,
             partitions: 4,
             fencing: "transactions".to_owned(),
             record: "event".to_owned(),

@@ -8,6 +8,7 @@ pub mod config;
 pub mod fleet;
 pub mod freshness;
 pub mod orders;
+pub mod proc;
 pub mod towpath;
 pub mod writer;
 

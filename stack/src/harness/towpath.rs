@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use super::proc::stat;
 use super::wait_for;
 use crate::process::MARKER;
 
@@ -156,16 +157,11 @@ impl Towpath {
     /// CPU and memory so far, from the process' own accounting by the kernel.
     pub fn usage(&self) -> Result<Usage> {
         let pid = self.child.id();
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        // The second field, the program's name in brackets, may hold blanks.
-        let after = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
-        let ticks = |field: usize| after.split_whitespace().nth(field).and_then(|text| text.parse::<f64>().ok());
-        let (Some(user), Some(system)) = (ticks(11), ticks(12)) else { bail!("/proc/{pid}/stat is not understood") };
+        let cpu_s = stat(pid).with_context(|| format!("/proc/{pid}/stat is not understood"))?.cpu_s;
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
         let kilobytes: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap_or(0);
-        // USER_HZ is 100 on every Linux architecture that runs this.
-        Ok(Usage { cpu_s: (user + system) / 100.0, peak_rss: kilobytes * 1024 })
+        Ok(Usage { cpu_s, peak_rss: kilobytes * 1024 })
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
 /// What a link does with what comes.
@@ -97,15 +97,16 @@ async fn carry(client: TcpStream, shared: Shared) {
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     let (mut cut, mode) = (shared.mode.clone(), shared.mode.clone());
-    let to_client = Arc::new(tokio::sync::Mutex::new(to_client));
+    // An answer of the link's own goes between those of the server.
+    let (to_client, to_server) = (Mutex::new(to_client), Mutex::new(to_server));
     let there = async {
         if shared.http {
-            requests(from_client, to_server, &to_client, &shared).await
+            requests(from_client, &to_server, &to_client, &shared).await
         } else {
-            pump(from_client, to_server, mode.clone()).await
+            pump(from_client, &to_server, mode.clone()).await
         }
     };
-    let back = answers(from_server, &to_client, shared.mode.clone());
+    let back = pump(from_server, &to_client, mode.clone());
     // Whichever side ends, or the link's cut, ends both; an error of a connection is what a link is for.
     tokio::select! {
         _ = there => {}
@@ -120,21 +121,9 @@ async fn open(mode: &mut watch::Receiver<Mode>) {
     let _ = mode.wait_for(|mode| *mode != Mode::Held).await;
 }
 
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watch::Receiver<Mode>) -> std::io::Result<()> {
-    let mut buffer = vec![0u8; 1 << 16];
-    loop {
-        let read = from.read(&mut buffer).await?;
-        open(&mut mode).await;
-        if read == 0 {
-            return Ok(());
-        }
-        to.write_all(&buffer[..read]).await?;
-    }
-}
-
-async fn answers(
+async fn pump(
     mut from: OwnedReadHalf,
-    to: &tokio::sync::Mutex<OwnedWriteHalf>,
+    to: &Mutex<OwnedWriteHalf>,
     mut mode: watch::Receiver<Mode>,
 ) -> std::io::Result<()> {
     let mut buffer = vec![0u8; 1 << 16];
@@ -156,8 +145,8 @@ const LONGEST_HEAD: usize = 1 << 16;
 /// HTTP from the client, a request at a time; a bulk is answered here while some are to be refused.
 async fn requests(
     mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    back: &tokio::sync::Mutex<OwnedWriteHalf>,
+    to: &Mutex<OwnedWriteHalf>,
+    back: &Mutex<OwnedWriteHalf>,
     shared: &Shared,
 ) -> std::io::Result<()> {
     let mut mode = shared.mode.clone();
@@ -178,7 +167,7 @@ async fn requests(
         let Some(length) = body_length(&text) else {
             // Without a length there is no telling where the next request begins: from here on it is bytes.
             open(&mut mode).await;
-            to.write_all(&held).await?;
+            to.lock().await.write_all(&held).await?;
             return pump(from, to, mode).await;
         };
         while held.len() < head + length {
@@ -201,7 +190,7 @@ async fn requests(
             );
             back.lock().await.write_all(answer.as_bytes()).await?;
         } else {
-            to.write_all(&request).await?;
+            to.lock().await.write_all(&request).await?;
         }
     }
 }
