@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rdkafka::ClientContext;
@@ -19,6 +19,10 @@ use super::{KafkaConfig, blocking, config, error, log_line};
 
 /// How long the serving thread sleeps at most while nothing happens; also how long it outlives its producer.
 const SERVE: Duration = Duration::from_millis(100);
+/// How long the reports of what a purge threw away are waited for.
+const PURGED: Duration = Duration::from_secs(1);
+/// How long one look for the report of a purged record takes at most; the serving thread may get it instead.
+const REPORT: Duration = Duration::from_millis(1);
 
 type Client = BaseProducer<Reports>;
 
@@ -217,6 +221,15 @@ impl LogProducer for KafkaProducer {
         let client = Arc::clone(&self.client);
         let purged = blocking(move || {
             client.purge(PurgeConfig::default().queue().inflight());
+            // The library reports what it threw away through its queue, after this call has returned: without waiting,
+            // the next look at the deliveries may see the end of the producer before the fate of its records.
+            let asked = Instant::now();
+            while client.in_flight_count() > 0 {
+                if asked.elapsed() > PURGED {
+                    return Err(LogError::Unavailable("records are still in flight".into()));
+                }
+                client.poll(REPORT);
+            }
             Ok(())
         });
         if let Err(err) = purged.await {

@@ -570,8 +570,7 @@ impl<'l> Stream<'l> {
     /// it known what the state holds.
     async fn close(mut self, end: StreamEnd) -> StreamEnd {
         // A commit that is under way is given up with its producer: its outcome is unknown, and the next producer of
-        // this
-        // id settles it.
+        // this id settles it.
         self.commit = None;
         if let Some(mut producer) = self.producer.take() {
             producer.purge().await;

@@ -112,9 +112,8 @@ pub trait EventLog: Send + Sync {
     async fn consumer(&self, topic: &str, group: &str) -> Result<Box<dyn LogConsumer>, LogError>;
 
     /// Reads one partition from `from` (or the first kept offset if lower) without a group, read_committed: at most
-    /// `max`
-    /// records below `to`; for looking at the tail. The second value is the next offset to read: it reaches `to` when
-    /// only markers or aborted records are left before it.
+    /// `max` records below `to`; for looking at the tail. The second value is the next offset to read: it reaches `to`
+    /// when only markers or aborted records are left before it.
     async fn read(
         &self,
         topic: &str,
@@ -143,7 +142,8 @@ pub trait LogProducer: Send {
     /// Aborts the open transaction; what was produced in it is never seen by readers of committed records.
     async fn abort(&mut self) -> Result<(), LogError>;
 
-    /// Throws away everything queued and in flight; the producer is beyond use afterwards.
+    /// Throws away everything queued and in flight; the producer is beyond use afterwards. What was thrown away is among
+    /// the next `deliveries`, as failed; after them it says so itself.
     async fn purge(&mut self);
 }
 
