@@ -1,6 +1,7 @@
 //! `towpath binlog --format count` agrees with the servers' own tools on every file they write, under each setting:
 //! on MySQL with `mysqlbinlog`, events and rows; on MariaDB, whose tool is no part of the stack, events with SHOW
-//! BINLOG EVENTS and rows with what the statements affected.
+//! BINLOG EVENTS and rows with what the statements affected. Read from the live server, the rows are the same, from
+//! each place where one can start.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,11 +13,14 @@ use mysql_async::{Conn, Row};
 use serde_json::Value;
 use towpath_stack::{Mysql, Stack, paths};
 
-/// Events by type, and rows by table and operation.
+/// Rows by table and operation.
+type Rows = BTreeMap<(String, String), u64>;
+
+/// Events by type, and rows.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Counts {
     events: BTreeMap<String, u64>,
-    rows: BTreeMap<(String, String), u64>,
+    rows: Rows,
 }
 
 const MYSQL: &[&str] = &[
@@ -63,7 +67,7 @@ const STATEMENTS: &[(&str, Option<(&str, &str)>)] = &[
 ];
 
 /// Runs the statements under each setting, a file each; returns the rows the server said it changed.
-async fn write(conn_url: &str, settings: &[&str]) -> Result<BTreeMap<(String, String), u64>> {
+async fn write(conn_url: &str, settings: &[&str]) -> Result<Rows> {
     let mut changed = BTreeMap::new();
     for setting in settings {
         let mut admin = Conn::from_url(conn_url).await?;
@@ -83,11 +87,16 @@ async fn write(conn_url: &str, settings: &[&str]) -> Result<BTreeMap<(String, St
     Ok(changed)
 }
 
-fn ours(file: &Path) -> Result<Counts> {
+/// What `towpath binlog` prints of a file, or with the options that name a server.
+fn printed(format: &str, from: &[&str]) -> Result<Vec<u8>> {
     let program = env!("CARGO_BIN_EXE_towpath");
-    let output = Command::new(program).args(["binlog", "--format", "count", "--json"]).arg(file).output()?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    let value: Value = serde_json::from_slice(&output.stdout)?;
+    let output = Command::new(program).args(["binlog", "--format", format, "--json"]).args(from).output()?;
+    ensure!(output.status.success(), "{from:?}: {}", String::from_utf8_lossy(&output.stdout));
+    Ok(output.stdout)
+}
+
+fn ours(from: &[&str]) -> Result<Counts> {
+    let value: Value = serde_json::from_slice(&printed("count", from)?)?;
     let mut counts = Counts::default();
     for (kind, count) in value["events"].as_object().context("events")? {
         counts.events.insert(kind.clone(), count["events"].as_u64().context("a count")?);
@@ -101,6 +110,34 @@ fn ours(file: &Path) -> Result<Counts> {
         }
     }
     Ok(counts)
+}
+
+/// The live server gives the rows of the files: all of them, and from a set and from a place on those that came after.
+fn live(url: &str, (gtid, place): &(String, String), all: &Rows, later: &Rows) -> Result<()> {
+    for (start, expected) in [([].as_slice(), all), (&["--start-gtid", gtid], later), (&["--start", place], later)] {
+        let from = [&["--server", url], start].concat();
+        let rows = ours(&from)?.rows;
+        ensure!(rows == *expected, "{from:?}: {rows:?}, changed by the statements {expected:?}");
+        let lines = printed("rows", &from)?.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        ensure!(lines == expected.values().sum::<u64>(), "{from:?}: {lines} lines, {expected:?} rows");
+    }
+    println!("from the live server: {} rows, {} of them later", all.values().sum::<u64>(), later.values().sum::<u64>());
+    Ok(())
+}
+
+fn sum(mut one: Rows, other: &Rows) -> Rows {
+    other.iter().for_each(|(place, count)| *one.entry(place.clone()).or_default() += count);
+    one
+}
+
+/// Where the server is: its GTIDs, as `gtids` names them, and its file and position.
+async fn now(conn_url: &str, gtids: &str, place: &str) -> Result<(String, String)> {
+    let mut conn = Conn::from_url(conn_url).await?;
+    let set: Option<String> = conn.query_first(format!("SELECT REPLACE(@@{gtids}, '\n', '')")).await?;
+    let mut row: Row = conn.query_first(place).await?.context("a place")?;
+    let (file, position): (Option<String>, Option<u64>) = (row.take(0), row.take(1));
+    conn.disconnect().await?;
+    Ok((set.context("a set")?, format!("{}:{}", file.context("a file")?, position.context("a position")?)))
 }
 
 /// What `mysqlbinlog -vv` prints, counted.
@@ -154,13 +191,17 @@ async fn listed(conn: &mut Conn, file: &str) -> Result<BTreeMap<String, u64>> {
 async fn mysqls_files_count_as_mysqlbinlog_prints_them() -> Result<()> {
     let stack = Stack::builder().mysql().start().await?;
     let server: Mysql<'_> = stack.mysql()?;
-    let changed = write(&server.root_url(), MYSQL).await?;
+    let (first, last) = MYSQL.split_at(MYSQL.len() / 2);
+    let changed = write(&server.root_url(), first).await?;
+    let between = now(&server.root_url(), "gtid_executed", "SHOW BINARY LOG STATUS").await?;
+    let later = write(&server.root_url(), last).await?;
+    let changed = sum(changed, &later);
     let mut conn = Conn::from_url(server.root_url()).await?;
-    let (mut compared, mut rows) = (0, BTreeMap::new());
+    let (mut compared, mut rows) = (0, Rows::new());
     let files = files(&mut conn).await?;
     for name in &files {
         let path = server.data_folder().join(name);
-        let (ours, theirs) = (ours(&path)?, mysqlbinlog(&path)?);
+        let (ours, theirs) = (ours(&[&path.to_string_lossy()])?, mysqlbinlog(&path)?);
         ensure!(ours == theirs, "{name}: towpath counts {ours:#?}, mysqlbinlog {theirs:#?}");
         compared += ours.events.values().sum::<u64>();
         for (place, count) in ours.rows {
@@ -168,6 +209,7 @@ async fn mysqls_files_count_as_mysqlbinlog_prints_them() -> Result<()> {
         }
     }
     ensure!(rows == changed, "rows in the files {rows:?}, changed by the statements {changed:?}");
+    live(&server.root_url(), &between, &changed, &later)?;
     println!("MySQL: {} files, {compared} events and {} rows agree", files.len(), rows.values().sum::<u64>());
     conn.disconnect().await?;
     stack.stop().await
@@ -177,12 +219,16 @@ async fn mysqls_files_count_as_mysqlbinlog_prints_them() -> Result<()> {
 async fn mariadbs_files_count_as_the_server_lists_them() -> Result<()> {
     let stack = Stack::builder().mariadb().start().await?;
     let server: Mysql<'_> = stack.mariadb()?;
-    let changed = write(&server.root_url(), MARIADB).await?;
+    let (first, last) = MARIADB.split_at(MARIADB.len() / 2);
+    let changed = write(&server.root_url(), first).await?;
+    let between = now(&server.root_url(), "gtid_binlog_pos", "SHOW MASTER STATUS").await?;
+    let later = write(&server.root_url(), last).await?;
+    let changed = sum(changed, &later);
     let mut conn = Conn::from_url(server.root_url()).await?;
-    let (mut compared, mut rows) = (0, BTreeMap::new());
+    let (mut compared, mut rows) = (0, Rows::new());
     let files = files(&mut conn).await?;
     for name in &files {
-        let ours = ours(&server.data_folder().join(name))?;
+        let ours = ours(&[&server.data_folder().join(name).to_string_lossy()])?;
         let (theirs, count) = (listed(&mut conn, name).await?, ours.events.values().sum::<u64>());
         // Names differ in places (the same number is `Gtid` here and there), so the numbers of each are compared.
         let sorted = |events: &BTreeMap<String, u64>| {
@@ -201,6 +247,7 @@ async fn mariadbs_files_count_as_the_server_lists_them() -> Result<()> {
         }
     }
     ensure!(rows == changed, "rows in the files {rows:?}, changed by the statements {changed:?}");
+    live(&server.root_url(), &between, &changed, &later)?;
     println!("MariaDB: {} files, {compared} events and {} rows agree", files.len(), rows.values().sum::<u64>());
     conn.disconnect().await?;
     stack.stop().await

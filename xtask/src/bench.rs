@@ -9,7 +9,7 @@ use crate::{command, prerequisites};
 pub enum What {
     /// Real binlog into real Kafka, and Kafka into real Elasticsearch
     Pipeline {
-        /// Arguments passed on (--rows N, --fencing MODE, --record MODE, --json)
+        /// Arguments passed on (--rows N, --one-transaction, --fencing MODE, --record MODE, --json)
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },

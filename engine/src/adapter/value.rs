@@ -249,10 +249,14 @@ fn json(out: &mut BytesMut, text: &str) -> Option<()> {
     Some(())
 }
 
-/// GeoJSON as itself; well-known text without its spatial reference, which Elasticsearch does not read there, and
-/// hexadecimal digits as a string; bytes (of Canal's quirks, where a byte order always is a control character) as
-/// base64.
+/// No geometry, which MariaDB's own functions show as NULL, as null; GeoJSON as itself; well-known text without its
+/// spatial reference, which Elasticsearch does not read there, and hexadecimal digits as a string; bytes (of Canal's
+/// quirks, where a byte order always is a control character) as base64.
 fn geometry(out: &mut BytesMut, text: &str) -> Option<()> {
+    if text.is_empty() {
+        out.put_slice(b"null");
+        return Some(());
+    }
     if text.starts_with('{') {
         return json(out, text);
     }
@@ -340,6 +344,7 @@ mod tests {
             ),
             ("UTC", TypeKind::Geometry, "SRID=4326;POINT(1 2)", "\"POINT(1 2)\""),
             ("UTC", TypeKind::Geometry, "E610000001", "\"E610000001\""),
+            ("UTC", TypeKind::Geometry, "", "null"),
             ("UTC", TypeKind::Geometry, "\u{0}\u{1}\u{ff}", "\"AAH/\""),
             ("UTC", TypeKind::Vector, "[1,-0.5,1e-30]", "[1,-0.5,1e-30]"),
             ("UTC", TypeKind::Vector, "\u{0}\u{0}\u{80}?", "\"AACAPw==\""),

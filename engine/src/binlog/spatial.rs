@@ -36,10 +36,14 @@ mod shape {
 /// Collections within collections; the server's own limit is its stack.
 const MAX_DEPTH: u32 = 100;
 
-/// Writes a geometry as the content of a JSON string.
+/// Writes a geometry as the content of a JSON string. No bytes give no text: MariaDB's value where a column without one
+/// had to become NOT NULL (by being added to a key, or left out in an INSERT).
 pub(crate) fn write_geometry(text: GeometryText, raw: &[u8], out: &mut Vec<u8>) -> Result<(), BadValue> {
     if text == GeometryText::Hex {
         write_hex(raw, out);
+        return Ok(());
+    }
+    if raw.is_empty() {
         return Ok(());
     }
     let mut reader = Reader::new(raw);
@@ -375,6 +379,14 @@ mod tests {
         assert!(written(GeometryText::Wkt, 0, &deep).is_err());
         let huge = [&geometry(shape::LINE_STRING, &[])[..5], &u32::MAX.to_le_bytes()].concat();
         assert!(written(GeometryText::GeoJson, 0, &huge).is_err());
+    }
+
+    #[test]
+    fn a_value_of_no_bytes_has_no_text() {
+        for text in [GeometryText::GeoJson, GeometryText::Wkt, GeometryText::Hex] {
+            let mut out = Vec::new();
+            assert_eq!((write_geometry(text, &[], &mut out), out.as_slice()), (Ok(()), [].as_slice()));
+        }
     }
 
     #[test]

@@ -42,7 +42,8 @@ pub const OPTIONS: &[&str] = &[
 
 /// The kept folder for a plan.
 fn kept(plan: Plan) -> Result<PathBuf> {
-    Ok(paths::cache_dir()?.join("bench").join(format!("workload-v{VERSION}-{}", plan.rows())))
+    let transactions = if plan.one_transaction { "-one" } else { "" };
+    Ok(paths::cache_dir()?.join("bench").join(format!("workload-v{VERSION}-{}{transactions}", plan.rows())))
 }
 
 /// Starts the stack with a server that holds the workload: from the kept data folder, else filled now and kept.

@@ -2,7 +2,8 @@
 //!
 //! Of `rows` row changes two sevenths are order inserts, four sevenths item inserts, one seventh order updates. The
 //! first tenth of the orders goes one a transaction, the rest a thousand; a fifth of the updates one row a statement
-//! and twenty a transaction, the rest five hundred rows a statement. Content depends on the order's number alone.
+//! and twenty a transaction, the rest five hundred rows a statement. Content depends on the order's number alone. A
+//! plan of one transaction has the same statements, and one COMMIT.
 
 use anyhow::{Context, Result};
 use mysql_async::Conn;
@@ -16,13 +17,15 @@ pub struct Plan {
     pub orders: u64,
     /// `order_main` rows updated once.
     pub updates: u64,
+    /// All of it in one transaction.
+    pub one_transaction: bool,
 }
 
 impl Plan {
-    /// The plan with at least `rows` row changes.
+    /// The plan with at least `rows` row changes, in many transactions.
     pub fn for_rows(rows: u64) -> Self {
         let orders = rows.saturating_mul(2).div_ceil(7).max(1);
-        Self { orders, updates: orders / 2 }
+        Self { orders, updates: orders / 2, one_transaction: false }
     }
 
     /// Row changes in all.
@@ -42,36 +45,61 @@ const STATEMENT: u64 = 250;
 
 /// Writes the plan into the tables that [`create`] made. `progress` hears of rows written.
 pub async fn load(conn: &mut Conn, plan: Plan, progress: &dyn Fn(u64)) -> Result<()> {
+    if plan.one_transaction {
+        run(conn, "BEGIN").await?;
+    }
+    insert(conn, plan, progress).await?;
+    update(conn, plan, progress).await?;
+    if plan.one_transaction {
+        run(conn, "COMMIT").await?;
+    }
+    Ok(())
+}
+
+async fn insert(conn: &mut Conn, plan: Plan, progress: &dyn Fn(u64)) -> Result<()> {
     let single = plan.orders / SINGLE;
     let mut sql = String::with_capacity(1 << 20);
     for order in 0..single {
-        sql.clear();
-        sql.push_str("BEGIN;");
+        begin(&mut sql, plan);
         orders(&mut sql, order, order + 1);
         sql.push(';');
         items(&mut sql, order, order + 1);
-        sql.push_str(";COMMIT");
-        run(conn, &sql).await?;
+        commit(conn, &mut sql, plan).await?;
         progress(3);
     }
     let mut first = single;
     while first < plan.orders {
         let end = (first + BATCH).min(plan.orders);
-        sql.clear();
-        sql.push_str("BEGIN");
+        begin(&mut sql, plan);
         for from in (first..end).step_by(STATEMENT as usize) {
             let to = (from + STATEMENT).min(end);
-            sql.push(';');
             orders(&mut sql, from, to);
             sql.push(';');
             items(&mut sql, from, to);
+            sql.push(';');
         }
-        sql.push_str(";COMMIT");
-        run(conn, &sql).await?;
+        sql.pop();
+        commit(conn, &mut sql, plan).await?;
         progress((end - first) * 3);
         first = end;
     }
-    update(conn, plan, progress).await
+    Ok(())
+}
+
+/// Begins the statements of a transaction, where it is one of its own.
+fn begin(sql: &mut String, plan: Plan) {
+    sql.clear();
+    if !plan.one_transaction {
+        sql.push_str("BEGIN;");
+    }
+}
+
+/// Runs the statements, and ends what [`begin`] began.
+async fn commit(conn: &mut Conn, sql: &mut String, plan: Plan) -> Result<()> {
+    if !plan.one_transaction {
+        sql.push_str(";COMMIT");
+    }
+    run(conn, sql).await
 }
 
 /// Creates the two tables in `database`, which is the session's from then on. Returns the executed GTID set.
@@ -99,14 +127,13 @@ async fn update(conn: &mut Conn, plan: Plan, progress: &dyn Fn(u64)) -> Result<(
     let single = plan.updates / 5;
     let mut sql = String::new();
     for first in (0..single).step_by(20) {
-        sql.clear();
-        sql.push_str("BEGIN");
+        begin(&mut sql, plan);
         let end = (first + 20).min(single);
         for order in first..end {
-            write!(sql, ";UPDATE order_main SET status = status + 1, prompt_flag = 0 WHERE order_id = {}", id(order))?;
+            write!(sql, "UPDATE order_main SET status = status + 1, prompt_flag = 0 WHERE order_id = {};", id(order))?;
         }
-        sql.push_str(";COMMIT");
-        run(conn, &sql).await?;
+        sql.pop();
+        commit(conn, &mut sql, plan).await?;
         progress(end - first);
     }
     for first in (single..plan.updates).step_by(500) {
@@ -202,7 +229,7 @@ mod tests {
     #[test]
     fn the_plan_has_the_stated_proportions() {
         let plan = Plan::for_rows(3_500_000);
-        assert_eq!(plan, Plan { orders: 1_000_000, updates: 500_000 });
+        assert_eq!(plan, Plan { orders: 1_000_000, updates: 500_000, one_transaction: false });
         assert_eq!((plan.rows(), plan.order_rows()), (3_500_000, 1_500_000));
         assert!(Plan::for_rows(100).rows() >= 100);
     }

@@ -31,6 +31,15 @@ pub struct Arguments {
     /// Leave Elasticsearch out: only the dump and binlog → Kafka
     #[arg(long)]
     kafka_only: bool,
+    /// The connection to MySQL, as `source.tls`; the bare dump is never encrypted
+    #[arg(long, default_value = "preferred", value_parser = ["disabled", "preferred"])]
+    tls: String,
+    /// Carry everything once before it is measured: a broker that has just started compiles its own code meanwhile
+    #[arg(long)]
+    warm: bool,
+    /// All rows in one transaction of MySQL's
+    #[arg(long)]
+    one_transaction: bool,
 }
 
 const PATIENCE: Duration = Duration::from_secs(900);
@@ -42,13 +51,18 @@ const STEP: Duration = Duration::from_millis(20);
 /// # Errors
 /// When a service does not start, or the pipeline does not carry everything.
 pub async fn run(arguments: &Arguments, binary: &Path, as_json: bool) -> Result<()> {
-    let plan = Plan::for_rows(arguments.rows);
+    let plan = Plan { one_transaction: arguments.one_transaction, ..Plan::for_rows(arguments.rows) };
     let clusters: &[&str] = if arguments.kafka_only { &[] } else { &["full"] };
     let builder = Stack::builder().kafka(1).zookeeper(1).es(clusters);
     let (stack, workload) = filled::start(builder, plan).await?;
     let pipeline = pipeline(&stack, arguments, workload.start)?;
     eprintln!("dump …");
     let dumped = dump::fastest(&stack.mysql()?.url(), 2).await?;
+    if arguments.warm {
+        eprintln!("binlog → Kafka, not measured …");
+        let warm = Pipeline { name: "warm".to_owned(), ..pipeline.clone() };
+        carry(&warm, &stack, binary, DEPLOYER, plan.rows()).await?;
+    }
     eprintln!("binlog → Kafka …");
     let kafka = carry(&pipeline, &stack, binary, DEPLOYER, plan.rows()).await?;
     let documents = plan.order_rows() as f64;
@@ -70,6 +84,9 @@ pub async fn run(arguments: &Arguments, binary: &Path, as_json: bool) -> Result<
         "fencing": arguments.fencing,
         "record": arguments.record,
         "partitions": arguments.partitions,
+        "tls": arguments.tls,
+        "warm": arguments.warm,
+        "one_transaction": arguments.one_transaction,
         "mysql": workload.server,
         "dump": { "rows_per_s": (rows / dumped.seconds).round(), "mb_per_s": round(dumped.mb_per_s()) },
         "kafka": {
@@ -160,6 +177,7 @@ fn pipeline(stack: &Stack, arguments: &Arguments, start: String) -> Result<Pipel
         partitions: arguments.partitions,
         fencing: arguments.fencing.clone(),
         record: arguments.record.clone(),
+        tls: arguments.tls.clone(),
         ..Pipeline::with_sinks(stack, DATABASE, start, sinks)?
     })
 }

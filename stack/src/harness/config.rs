@@ -11,10 +11,14 @@ use crate::Stack;
 /// One pipeline on the services of a stack. Names keep tests apart: database, topic, indices and path begin with it.
 #[derive(Debug, Clone)]
 pub struct Pipeline {
-    /// The pipeline's name, a plain word; also the database, the topic and the path.
+    /// The pipeline's name, a plain word; also the topic and the path.
     pub name: String,
+    /// The database whose tables are captured.
+    pub database: String,
     /// `mysql://user:password@host:port`.
     pub source: String,
+    /// Whether the connection to it is encrypted, as `source.tls`.
+    pub tls: String,
     /// `host:port,…`.
     pub kafka: String,
     /// `host:port,…`.
@@ -81,8 +85,10 @@ impl Pipeline {
     pub fn with_sinks(stack: &Stack, name: &str, start: String, sinks: Vec<Sink>) -> Result<Self> {
         Ok(Self {
             name: name.to_owned(),
+            database: name.to_owned(),
             start,
             source: stack.mysql()?.url(),
+            tls: "preferred".to_owned(),
             kafka: stack.kafka()?.bootstrap(),
             zookeeper: stack.zookeeper()?.servers(),
             sinks,
@@ -104,15 +110,16 @@ impl Pipeline {
     }
 
     fn text(&self, admin: SocketAddr) -> Result<String> {
-        let Self { name, start, source, kafka, zookeeper, partitions, fencing, record, .. } = self;
+        let Self { name, database, start, source, tls, kafka, zookeeper, partitions, fencing, record, .. } = self;
         let Self { standbys, deletes, max_record, .. } = self;
         let mut text = String::new();
         writeln!(text, "[pipeline.{name}]")?;
         if standbys.is_empty() {
-            writeln!(text, "source = {{ url = \"{source}\", tables = [\"{name}.*\"] }}")?;
+            writeln!(text, "source = {{ url = \"{source}\", tls = \"{tls}\", tables = [\"{database}.*\"] }}")?;
         } else {
             // A list of texts looks in TOML as it does here.
-            writeln!(text, "source = {{ url = \"{source}\", standby = {standbys:?}, tables = [\"{name}.*\"] }}")?;
+            let standby = format!("standby = {standbys:?}, tables = [\"{database}.*\"]");
+            writeln!(text, "source = {{ url = \"{source}\", tls = \"{tls}\", {standby} }}")?;
             writeln!(text, "failover = {{ after = \"3s\", catchup = \"60s\", min_interval = \"1s\" }}")?;
         }
         writeln!(text, "start = \"{start}\"")?;

@@ -4,7 +4,7 @@
 
 use super::TableDefinition;
 use super::build;
-use crate::schema::ddl::{Alter, ColumnSpec, Dialect, Place, Step, TextClause};
+use crate::schema::ddl::{Alter, ColumnSpec, DataType, Dialect, Place, Step, TextClause};
 use crate::schema::{Column, TableSchema};
 
 /// The definition after the statement, under its old name. `database`: the default collation of its database.
@@ -26,6 +26,14 @@ pub fn altered(
     }
     let default = if alter.text.is_empty() { convert.or(before.collation) } else { named(&alter.text)? };
     let made = |spec: &ColumnSpec| build::column(spec, default, convert, dialect);
+    let changed = |from: &Column, spec: &ColumnSpec| {
+        let mut column = made(spec)?;
+        let bare = matches!(spec.data, DataType::Text(1..=3));
+        if convert.is_some() && bare && !dialect.mariadb && dialect.version >= 80_000 {
+            column.kind = build::refitted(from, column.collation)?;
+        }
+        Ok::<_, String>(column)
+    };
     let kept = |column: &Column| match convert {
         Some(to) => build::converted(column, to, dialect),
         None => Ok(column.clone()),
@@ -59,7 +67,7 @@ pub fn altered(
             // Also one that a clause moves: until then others may be put after it (MariaDB).
             Fate::Changed(spec) => {
                 names.push(Some(spec.name.clone()));
-                columns.push(made(spec)?);
+                columns.push(changed(column, spec)?);
             }
         }
     }
@@ -77,9 +85,11 @@ pub fn altered(
             }
             Step::Change { old, if_exists, .. } if *if_exists && !there(old) => continue,
             Step::Add { spec, place, .. } => insert(&mut columns, made(spec)?, place)?,
-            Step::Change { spec, place, .. } if *place != Place::Same => {
+            Step::Change { old: name, spec, place, .. } if *place != Place::Same => {
                 columns.retain(|column| !same(&column.name, &spec.name));
-                insert(&mut columns, made(spec)?, place)?;
+                let from = old.iter().find(|column| same(&column.name, name));
+                let column = from.map_or_else(|| made(spec), |from| changed(from, spec))?;
+                insert(&mut columns, column, place)?;
             }
             Step::AddPrimaryKey(key) => primary = key.clone(),
             _ => {}

@@ -119,6 +119,33 @@ pub fn converted(column: &Column, to: u16, dialect: &Dialect) -> Result<Column, 
     Ok(Column { kind, collation: Some(to), ..column.clone() })
 }
 
+/// The TEXT or BLOB without a length that CHANGE or MODIFY gives a column beside CONVERT TO, as MySQL makes it: not
+/// what the clause says, but what takes as much as the old column was wide. For columns of text it divides by the old
+/// charset's longest character.
+///
+/// # Errors
+/// How wide the old column was is not known.
+pub fn refitted(old: &Column, to: Option<u16>) -> Result<ColumnType, String> {
+    let longest = |collation: Option<u16>| collation.map_or(1, |collation| u64::from(max_char_bytes(collation)));
+    let from = longest(old.collation);
+    let chars = |member: &String| member.chars().count() as u64;
+    let width = match &old.kind {
+        ColumnType::Char { max_bytes } | ColumnType::VarChar { max_bytes } => u64::from(*max_bytes) / from,
+        ColumnType::Enum { members } => members.iter().map(chars).max().unwrap_or(0),
+        ColumnType::Set { members } => members.iter().map(|member| chars(member) + 1).sum::<u64>().saturating_sub(1),
+        ColumnType::Blob { length_bytes } => (1u64 << (8 * length_bytes.min(&4))) - 1,
+        ColumnType::Json | ColumnType::Geometry => u64::from(u32::MAX),
+        ColumnType::Vector => return Err(format!("CONVERT TO beside a change of the VECTOR `{}`", old.name)),
+        ColumnType::Decimal { precision, scale } => {
+            u64::from(*precision) + u64::from(*scale > 0) + u64::from(!old.unsigned)
+        }
+        ColumnType::Bit { bits } => u64::from(*bits),
+        // At most 26 characters, which is a TINYTEXT in every charset.
+        _ => 0,
+    };
+    Ok(ColumnType::Blob { length_bytes: length_bytes(width / from * longest(to)) })
+}
+
 /// Whether members are the same text when their bytes are read in another charset, which is what both servers do.
 fn keep_text(members: &[String], from: u16, to: u16) -> bool {
     let (Some(from), Some(to)) = (names::charset(from), names::charset(to)) else { return false };

@@ -202,6 +202,39 @@ fn a_later_default_does_not_change_what_is_converted_to() {
 }
 
 #[test]
+fn a_default_that_stands_before_is_kept_by_mariadb() {
+    let mut lab = Lab::new();
+    lab.dialect = Dialect::mariadb(101_100);
+    lab.run(&[
+        "CREATE TABLE t (a TEXT) CHARSET gbk",
+        "ALTER TABLE t DEFAULT CHARACTER SET = latin2, CONVERT TO CHARACTER SET latin1, ADD b CHAR(2)",
+        "ALTER TABLE t ADD c CHAR(2)",
+    ]);
+    assert_eq!(lab.show("d", "t"), "a text latin1, b char(2) latin1, c char(2) latin2; ");
+}
+
+#[test]
+fn a_text_beside_convert_is_as_wide_as_the_column_was() {
+    let create = "CREATE TABLE t (a INT, b VARCHAR(300), c TEXT, d JSON, e SET('x','y'), f DECIMAL(65,2)) CHARSET ";
+    let change = "CONVERT TO CHARACTER SET latin1, MODIFY a MEDIUMTEXT, CHANGE b g TEXT FIRST, MODIFY c MEDIUMBLOB, \
+                  MODIFY d TINYTEXT, MODIFY e LONGTEXT, MODIFY f TEXT(300)";
+    let statements = [format!("{create} utf8mb4"), format!("ALTER TABLE t {change}")];
+    let statements = statements.each_ref().map(String::as_str);
+    let wide = "d longtext latin1, e longtext latin1, f text latin1; ";
+    assert_eq!(after(&statements), format!("g tinytext latin1, a tinytext latin1, c blob binary, {wide}"));
+    let mut lab = Lab::new();
+    lab.dialect = Dialect::mariadb(101_100);
+    lab.run(&statements);
+    let said = "d tinytext latin1, e longtext latin1, f text latin1; ";
+    assert_eq!(lab.show("d", "t"), format!("g text latin1, a mediumtext latin1, c mediumblob binary, {said}"));
+    let statements = [
+        "CREATE TABLE t (a DECIMAL(65,2)) CHARSET gbk",
+        "ALTER TABLE t CONVERT TO CHARACTER SET utf8mb4, MODIFY a TINYTEXT",
+    ];
+    assert_eq!(after(&statements), "a text utf8mb4; ");
+}
+
+#[test]
 fn a_binary_column_keeps_its_order_where_it_is_converted() {
     let mut lab = Lab::new();
     lab.run(&["CREATE TABLE t (a INT)", "ALTER TABLE t CONVERT TO CHARACTER SET utf8mb4, ADD b CHAR(2) BINARY"]);

@@ -17,7 +17,8 @@ pub struct Alter {
     pub steps: Vec<Step>,
     /// Its default charset from now on, as far as it is named.
     pub text: TextClause,
-    /// CONVERT TO: what all texts take. It is in `text` too, unless a later clause says another default.
+    /// CONVERT TO: what all texts take. It is in `text` too, unless a clause says another default: a later one, on
+    /// MariaDB any.
     pub convert: Option<TextClause>,
     /// Its new name.
     pub rename: Option<TableName>,
@@ -188,8 +189,11 @@ fn read(alter: &mut Alter, at: &mut Cursor<'_>, dialect: &Dialect) -> Result<boo
             let name = at.name_or_text()?;
             let charset = (!name.eq_ignore_ascii_case("DEFAULT")).then_some(name);
             let collation = at.accept("COLLATE").then(|| at.name_or_text()).transpose()?;
-            alter.text = TextClause { charset, collation, binary: false };
-            alter.convert = Some(alter.text.clone());
+            let text = TextClause { charset, collation, binary: false };
+            if alter.text.is_empty() || !dialect.mariadb {
+                alter.text = text.clone();
+            }
+            alter.convert = Some(text);
         }
         // Defaults and visibility: of columns, indexes and constraints.
         () if at.accept("ALTER") => {}

@@ -1,5 +1,4 @@
-//! What a source's settings, history or identity forbid is found before it does harm (protocol §4, issue 3's bad
-//! input).
+//! What a source's settings, history, identity or events forbid is found before it does harm (protocol §4).
 
 use super::delivery::BOTH;
 use super::harness::*;
@@ -271,5 +270,28 @@ async fn statements_that_change_captured_rows_stop_and_others_do_not() {
         world.mysql.statement("orders", sql);
         let stop = tokio::time::timeout(PATIENCE, running.task).await.unwrap().unwrap().unwrap_err();
         assert_stop(&stop, cause, "orders.order_main");
+    }
+}
+
+/// A server's vendor may add events of its own; what nobody knows may be anything, and an incident is a loss.
+#[tokio::test(start_paused = true)]
+async fn ignorable_events_are_counted_and_foreign_ones_stop_by_name() {
+    const IGNORABLE: u16 = 0x80;
+    let begin = || (2, 0, [&[0; 14], "BEGIN".as_bytes()].concat());
+    let commit = || (16, 0, vec![0; 8]);
+    for (kind, body, cause, words) in [
+        (200, b"?".as_slice(), Cause::UnknownEvent, "type 200"),
+        (26, b"\x01\0\x0bLOST_EVENTS", Cause::Incident, "LOST_EVENTS"),
+    ] {
+        let mut world = World::new();
+        let running = world.start(world.config(1, Fencing::Transactions));
+        running.leads().await;
+        world.mysql.commit_raw(&[begin(), (100, IGNORABLE, b"a vendor's".to_vec()), (0, 0, vec![0; 9]), commit()]);
+        world.insert(1);
+        world.until_checkpointed().await;
+        assert_eq!(running.metric("towpath_skipped_events_total"), 2);
+        world.judge(Fencing::Transactions);
+        world.mysql.commit_raw(&[begin(), (kind, 0, body.to_vec()), commit()]);
+        assert_stop(&running.stopped().await, cause, words);
     }
 }
