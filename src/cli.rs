@@ -34,6 +34,9 @@ pub enum Command {
     /// Show tables whose rows are held because their columns are not known, or say what they are
     #[command(subcommand)]
     Schema(SchemaCommand),
+    /// List the alarms there are, or send a test notice to the webhook
+    #[command(subcommand)]
+    Alarms(AlarmsCommand),
 }
 
 /// Where the configuration is.
@@ -154,6 +157,8 @@ pub enum BinlogFormat {
 pub enum PositionCommand {
     /// Print the state of pipelines: epoch, checkpoint, pending repairs
     Show(ShowArgs),
+    /// Print the checkpoints that are kept, and what was done by hand
+    History(ShowArgs),
     /// Set where a pipeline goes on. Raises the epoch, so that what is read again wins; asks for a repair
     Set(SetArgs),
 }
@@ -205,12 +210,43 @@ pub struct Target {
     /// Go on at this event
     #[arg(long, value_name = "FILE:POSITION")]
     pub file: Option<String>,
+    /// Go on at the newest kept checkpoint before this time (UTC); `position history` shows them
+    #[arg(long, value_name = "TIME")]
+    pub time: Option<String>,
     /// Go on at the end of the source's binlog; what lies before is not carried
     #[arg(long)]
     pub now: bool,
     /// Take the state that was kept before the last one
     #[arg(long)]
     pub previous: bool,
+}
+
+/// `towpath alarms …`.
+#[derive(Debug, Subcommand)]
+pub enum AlarmsCommand {
+    /// Print every alarm with its severity, its meaning and what to do
+    List(AlarmsListArgs),
+    /// Send a notice with the alarm `test` to the configuration's webhook, once
+    Test(AlarmsTestArgs),
+}
+
+/// `towpath alarms list`.
+#[derive(Debug, Args)]
+pub struct AlarmsListArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `towpath alarms test`.
+#[derive(Debug, Args)]
+pub struct AlarmsTestArgs {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `towpath schema …`.
@@ -286,7 +322,9 @@ impl Cli {
             Command::Run(_) => false,
             Command::Check(args) => args.json,
             Command::Binlog(args) => args.json,
-            Command::Position(PositionCommand::Show(args)) => args.json,
+            Command::Alarms(AlarmsCommand::List(args)) => args.json,
+            Command::Alarms(AlarmsCommand::Test(args)) => args.json,
+            Command::Position(PositionCommand::Show(args) | PositionCommand::History(args)) => args.json,
             Command::Position(PositionCommand::Set(args)) => args.json,
             Command::Schema(SchemaCommand::Show(args)) => args.json,
             Command::Schema(SchemaCommand::Resolve(args)) => args.json,

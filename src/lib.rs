@@ -4,6 +4,7 @@
 //! they are put together and shown. Must contain no model, no fault and no canary.
 
 pub mod admin;
+pub mod alarms;
 pub mod cli;
 pub mod commands;
 pub mod config;

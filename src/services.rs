@@ -130,3 +130,10 @@ fn elasticsearch(sink: &Sink) -> connectors::ElasticsearchConfig {
         timeout: cluster.timeout,
     }
 }
+
+/// A name for this process among all that can lead: the machine's name and the process id.
+pub fn instance() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host.trim();
+    format!("{}-{}", if host.is_empty() { "host" } else { host }, std::process::id())
+}

@@ -108,3 +108,24 @@ fn a_file_that_is_not_there_and_a_wrong_command_line_are_usage_errors() {
     }
     assert_eq!(towpath(&["--help"]).status.code(), Some(0));
 }
+
+#[test]
+fn alarms_are_listed_and_a_webhook_that_is_not_there_is_told() {
+    let output = towpath(&["alarms", "list", "--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let named = |name: &str| report["alarms"].as_array().unwrap().iter().any(|alarm| alarm["name"] == name);
+    assert!(named("stalled") && named("log-truncated"), "{report}");
+
+    let test = |case: &Case| {
+        let output = towpath(&["alarms", "test", "--config", case.file.to_str().unwrap()]);
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (status, text) = test(&case("start = \"now\"", "start = \"now\""));
+    assert_eq!((status, text.lines().count()), (Some(2), 1), "{text}");
+    // Bound and dropped: nobody listens there.
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let section = format!("[alarms]\nwebhook = \"http://{address}/secret\"\n\n[pipeline.orders]");
+    let (status, text) = test(&case("[pipeline.orders]", &section));
+    assert_eq!((status, text.lines().count()), (Some(1), 1), "{text}");
+    assert!(text.contains("the notice was not taken") && !text.contains("/secret"), "{text}");
+}

@@ -8,13 +8,21 @@ use towpath_stack::ports::fixed;
 
 #[test]
 fn the_table_of_exit_statuses_is_in_step_with_the_catalogue() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/exit-codes.md");
-    let made = towpath::exit::document();
+    in_step("docs/exit-codes.md", &towpath::exit::document());
+}
+
+fn in_step(document: &str, made: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(document);
     if std::env::var_os("TOWPATH_WRITE_DOCS").is_some() {
-        std::fs::write(&file, &made).unwrap();
+        std::fs::write(&file, made).unwrap();
     }
     let kept = std::fs::read_to_string(&file).unwrap();
     assert_eq!(kept, made, "run `TOWPATH_WRITE_DOCS=1 cargo test --test docs`");
+}
+
+#[test]
+fn the_table_of_alarms_is_in_step_with_the_catalogue() {
+    in_step("docs/alarms.md", &towpath::alarms::catalogue::document());
 }
 
 #[test]

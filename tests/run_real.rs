@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -203,10 +204,30 @@ async fn admin_pages(world: &World, process: &Towpath) -> Result<()> {
     ] {
         ensure!(body.contains(&expected), "{expected} is missing in\n{body}");
     }
+    let present = |metric: &str| body.contains(&format!("# TYPE {metric} "));
+    for (file, metrics) in [
+        ("deploy/prometheus/alerts.yml", metrics_of("deploy/prometheus/alerts.yml", "expr: ")?),
+        ("docs/metrics.md", metrics_of("docs/metrics.md", "| `")?),
+    ] {
+        ensure!(metrics.len() > 5, "{file} names {metrics:?}");
+        let missing: Vec<_> = metrics.iter().filter(|metric| !present(metric)).collect();
+        ensure!(missing.is_empty(), "{file} names metrics that are not there: {missing:?}");
+    }
     let (status, _, body) = get("/healthz").await?;
     ensure!(status == 200 && body == "ok\n", "{status} {body}");
     ensure!(get("/nothing").await?.0 == 404);
     Ok(())
+}
+
+/// The metrics that a file names in its lines with this mark.
+fn metrics_of(file: &str, mark: &str) -> Result<BTreeSet<String>> {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file))?;
+    let lines =
+        text.lines().filter_map(|line| line.trim_start().split_once(mark).filter(|(before, _)| before.is_empty()));
+    // What a metric means may name others: in a table only the first cell counts.
+    let cells = lines.map(|(_, rest)| rest.split(" | ").next().unwrap_or(rest));
+    let words = cells.flat_map(|cell| cell.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')));
+    Ok(words.filter(|word| word.starts_with("towpath_") || word.starts_with("process_")).map(str::to_owned).collect())
 }
 
 /// SIGTERM ends the leader in order, and the one that stood by goes on.

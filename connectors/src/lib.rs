@@ -6,6 +6,7 @@
 //! | [`kafka`] | `EventLog` | `rdkafka` (librdkafka) |
 //! | [`elasticsearch`] | `SearchIndex` | `elasticsearch` |
 //! | [`zookeeper`] | `Coordinator` | `zookeeper-client` |
+//! | `webhook.rs` | none: notices of alarms | `reqwest` |
 //!
 //! Architecture invariants: only this crate knows a client library, and no type of one appears in its public API, so
 //! that each can be left by rewriting its folder. Nothing here decides about delivery: calls have a deadline, errors
@@ -18,11 +19,13 @@ pub mod mysql;
 pub mod zookeeper;
 
 mod secret;
+mod webhook;
 
 pub use elasticsearch::{ElasticsearchConfig, ElasticsearchIndex};
 pub use kafka::{KafkaConfig, KafkaLog};
 pub use mysql::{MySqlSource, SourceConfig, TlsMode};
 pub use secret::Secret;
+pub use webhook::Webhook;
 pub use zookeeper::{ZooKeeperConfig, ZooKeeperFactory};
 
 /// A configuration that a client cannot be made from. One sentence that names the setting.

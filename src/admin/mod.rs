@@ -15,6 +15,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use towpath_engine::metrics::Registry;
 
+use crate::alarms::watch::Firing;
 use board::Board;
 
 /// What the handlers read.
@@ -24,6 +25,8 @@ pub struct Admin {
     pub registry: Registry,
     /// The pipelines' conditions.
     pub board: Arc<Board>,
+    /// The alarms that are told.
+    pub firing: Arc<Firing>,
 }
 
 /// A listener for the admin HTTP, bound before anything else starts, so that a taken port is told at once.
@@ -51,6 +54,7 @@ pub fn router(admin: Admin) -> Router {
 async fn metrics(State(admin): State<Admin>) -> Response {
     let mut text = exposition::text(&admin.registry.snapshot());
     text.push_str(&admin.board.exposition());
+    text.push_str(&admin.firing.exposition());
     text.push_str(&process::exposition());
     ([(header::CONTENT_TYPE, exposition::CONTENT_TYPE)], text).into_response()
 }
@@ -64,6 +68,8 @@ async fn healthz() -> &'static str {
 async fn readyz(State(admin): State<Admin>) -> Response {
     let report = admin.board.readiness();
     let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = serde_json::json!(report).to_string() + "\n";
+    let mut body = serde_json::json!(report);
+    body["alarms"] = serde_json::json!(admin.firing.shown());
+    let body = body.to_string() + "\n";
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }

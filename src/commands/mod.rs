@@ -1,10 +1,12 @@
 //! The commands, one file or folder each. A command prints its own report and gives back why it failed, if it did.
 
+mod alarms;
 mod binlog;
 mod check;
 mod position;
 mod run;
 mod schema;
+mod time;
 
 use std::future::Future;
 
@@ -14,6 +16,7 @@ use crate::exit::Failure;
 /// Carries a command out.
 pub fn carry_out(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Alarms(command) => alarms::alarms(&command),
         Command::Binlog(args) => binlog::binlog(&args),
         Command::Check(args) => check::check(&args),
         Command::Run(args) => run::run(&args),

@@ -3,6 +3,7 @@
 //! [`load`] gives either a [`Config`] in which everything is valid as far as the file alone can tell, or all problems
 //! at once. Must not connect to anything: what the services say is `towpath check`'s and the engine's business.
 
+mod alarms;
 mod kafka;
 mod pipeline;
 mod reader;
@@ -27,6 +28,7 @@ pub use sink::{Elasticsearch, Sink};
 pub use text::{Secret, nearest};
 pub use zookeeper::ZooKeeper;
 
+use crate::alarms::AlarmConfig;
 use reader::{Document, Section};
 
 /// A whole configuration file.
@@ -40,6 +42,8 @@ pub struct Config {
     pub memory: u64,
     /// How the log is written.
     pub log: Log,
+    /// When a condition is told, and to whom.
+    pub alarms: AlarmConfig,
 }
 
 /// How the log is written.
@@ -176,8 +180,9 @@ fn read(root: &Section<'_>, folder: &Path) -> Config {
         section.finish();
         Log { format, level }
     });
+    let alarms = root.section("alarms").map_or_else(AlarmConfig::default, alarms::read);
     root.report_unknown();
-    Config { pipelines, admin, memory, log }
+    Config { pipelines, admin, memory, log, alarms }
 }
 
 /// The default of `limits.memory`.

@@ -196,3 +196,25 @@ fn a_sink_can_have_several_sources_each_with_its_rank() {
     let found = problem("table = \"orders.order_main\"", mixed);
     assert!(found.message.contains("belongs into each `source`"), "{found:?}");
 }
+
+#[test]
+fn alarms_have_defaults_and_their_mistakes_have_a_line() {
+    assert!(read(GOOD).unwrap().alarms.webhook.is_none());
+    let with = |section: &str| read(&format!("{GOOD}\n[alarms]\n{section}\n"));
+    let alarms =
+        with("after = \"5s\"\nwebhook = \"https://hook/x\"\nheaders = { Authorization = \"Bearer ${PASSWORD}\" }");
+    let alarms = alarms.unwrap().alarms;
+    assert_eq!(alarms.after, std::time::Duration::from_secs(5));
+    let shown = format!("{:?}", alarms.webhook.unwrap());
+    assert!(!shown.contains("s3cr") && !shown.contains("hook/x"), "{shown}");
+    for (section, key, part) in [
+        ("webhook = \"ftp://hook\"", "alarms.webhook", "must start with http:// or https://"),
+        ("webhook = \"hook\"", "alarms.webhook", "is no URL"),
+        ("headers = { a = \"b\" }", "alarms.headers", "there is none"),
+        ("webhook = \"http://h\"\nheaders = { \"a b\" = \"c\" }", "alarms.headers", "cannot be the name of a header"),
+        ("webhok = \"http://h\"", "alarms.webhok", "did you mean `webhook`?"),
+    ] {
+        let problems = with(section).unwrap_err();
+        assert!(problems[0].key == key && problems[0].message.contains(part), "{problems:?}");
+    }
+}

@@ -15,10 +15,12 @@ use towpath_engine::metrics::Registry;
 
 use crate::admin::board::Board;
 use crate::admin::{self, Admin};
+use crate::alarms::watch::{Firing, Watch};
 use crate::cli::RunArgs;
 use crate::config::{self, Config, nearest};
 use crate::exit::Failure;
 use crate::logging;
+use crate::services::instance;
 use pipeline::{Part, Running};
 use signals::Signals;
 
@@ -47,9 +49,11 @@ async fn drive(config: &Config, args: &RunArgs) -> Result<(), Failure> {
     let mut signals = Signals::install().map_err(Failure::Other)?;
     let registry = Registry::default();
     let board = Arc::new(Board::default());
+    let firing = Arc::new(Firing::default());
     if let Some(address) = args.admin.or(config.admin) {
         let listener = admin::bind(address).await.map_err(Failure::Other)?;
-        tokio::spawn(admin::serve(listener, Admin { registry: registry.clone(), board: Arc::clone(&board) }));
+        let admin = Admin { registry: registry.clone(), board: Arc::clone(&board), firing: Arc::clone(&firing) };
+        tokio::spawn(admin::serve(listener, admin));
         tracing::info!(%address, "admin HTTP listens: /metrics, /healthz, /readyz");
     }
     let mut tasks: JoinSet<(Part, Result<(), Stop>)> = JoinSet::new();
@@ -61,6 +65,7 @@ async fn drive(config: &Config, args: &RunArgs) -> Result<(), Failure> {
     if tasks.is_empty() {
         return Err(Failure::Usage("nothing to run: no pipeline has a sink for --role adapter".to_owned()));
     }
+    let mut alarms = Watch::new(&config.alarms, &registry, Arc::clone(&board), firing, instance());
     let mut stops: Vec<Stop> = Vec::new();
     let mut draining = false;
     loop {
@@ -75,11 +80,15 @@ async fn drive(config: &Config, args: &RunArgs) -> Result<(), Failure> {
                 tracing::info!("draining: in-flight work is finished, positions are written, leads are handed over");
                 running.iter().for_each(Running::drain);
             }
+            () = alarms.run() => {}
             ended = tasks.join_next() => match ended {
                 None => break,
                 Some(ended) => stops.extend(note(ended, &board)),
             },
         }
+    }
+    if !stops.is_empty() {
+        alarms.end().await;
     }
     match stops.into_iter().min_by_key(|stop| stop.cause) {
         None => {

@@ -18,7 +18,7 @@ use super::watch as tell;
 use crate::admin::board::{Board, wall_ms};
 use crate::cli::{Role, RunArgs};
 use crate::config::Pipeline;
-use crate::services::{Services, StateEpochs};
+use crate::services::{Services, StateEpochs, instance};
 
 /// Which part of which pipeline a task is.
 #[derive(Debug, Clone)]
@@ -149,11 +149,4 @@ async fn definitions(pipeline: &Pipeline, services: &Services) -> Result<Vec<Tab
         "the tables' definitions cannot be read; conditions are checked at the first records"
     );
     Ok(Vec::new())
-}
-
-/// A name for this process among all that can lead: the machine's name and the process id.
-fn instance() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = host.trim();
-    format!("{}-{}", if host.is_empty() { "host" } else { host }, std::process::id())
 }

@@ -1,6 +1,8 @@
-//! `towpath position show|set`: the state of pipelines in ZooKeeper, and where they go on.
+//! `towpath position show|history|set`: the state of pipelines in ZooKeeper, and where they go on.
 //!
 //! Setting writes an *order* into the state; the next leader carries it out under a new epoch, with its repair pending.
+
+mod history;
 
 use serde_json::{Value, json};
 use towpath_engine::cause::{Cause, Stop};
@@ -15,6 +17,7 @@ use towpath_engine::state::{
 
 use crate::admin::board::wall_ms;
 use crate::cli::{PositionCommand, SetArgs, ShowArgs, Target};
+use crate::commands::time;
 use crate::config::{self, Config, Pipeline, nearest};
 use crate::exit::Failure;
 use crate::output;
@@ -25,6 +28,7 @@ pub fn position(command: &PositionCommand) -> Result<(), Failure> {
     super::block_on(async {
         match command {
             PositionCommand::Show(args) => show(args).await,
+            PositionCommand::History(args) => history::history(args).await,
             PositionCommand::Set(args) => set(args).await,
         }
     })
@@ -160,6 +164,7 @@ async fn set(args: &SetArgs) -> Result<(), Failure> {
     let config = config::load(&args.config.config)?;
     let pipeline = one(&config, args.pipeline.as_deref())?;
     let target = start(&args.target)?;
+    let before = args.target.time.as_deref().map(|text| time::seconds("--time", text)).transpose()?;
     let services = Services::new(pipeline)?;
     let coordinator = connect(pipeline, &services).await?;
     let failed = |error| Failure::from(unavailable(&pipeline.name, &error));
@@ -172,13 +177,17 @@ async fn set(args: &SetArgs) -> Result<(), Failure> {
             pipeline.name
         )));
     }
-    if let Some(start) = target.as_ref().filter(|_| !args.force) {
-        reachable(pipeline, services.source.as_ref(), start).await?;
-    }
     let current = coordinator.read(state::NODE).await.map_err(failed)?;
     let previous = coordinator.read(state::PREVIOUS).await.map_err(failed)?;
     let kept = if args.target.previous { previous.as_ref() } else { current.as_ref() };
     let base = base(pipeline, kept.map(|(bytes, _)| bytes.as_slice()), args)?;
+    let target = match before {
+        Some(seconds) => Some(history::before(&base, seconds)?),
+        None => target,
+    };
+    if let Some(start) = target.as_ref().filter(|_| !args.force) {
+        reachable(pipeline, services.source.as_ref(), start).await?;
+    }
     let (state, what) = ordered(base, target, args);
     let mut report =
         json!({ "pipeline": pipeline.name, "what": what, "written": !args.dry_run, "state": summary(&state) });
@@ -234,14 +243,18 @@ fn base(pipeline: &Pipeline, kept: Option<&[u8]>, args: &SetArgs) -> Result<Pipe
 
 /// A state in which no epoch has been decided: only the order in it counts.
 fn blank(pipeline: &Pipeline) -> PipelineState {
+    blank_state(&pipeline.name, &pipeline.deployer.topic, pipeline.deployer.partitions)
+}
+
+fn blank_state(pipeline: &str, topic: &str, partitions: u32) -> PipelineState {
     let nowhere = Position::Gtid(GtidSet::default());
     PipelineState {
-        pipeline: pipeline.name.clone(),
+        pipeline: pipeline.to_owned(),
         leader: LeaderMark::default(),
         term_base: 0,
-        topic: pipeline.deployer.topic.clone(),
+        topic: topic.to_owned(),
         topic_id: String::new(),
-        partitions: pipeline.deployer.partitions,
+        partitions,
         epoch: EpochRecord {
             number: 0,
             scheme: SCHEME,
