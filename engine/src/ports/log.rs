@@ -142,8 +142,8 @@ pub trait LogProducer: Send {
     /// Aborts the open transaction; what was produced in it is never seen by readers of committed records.
     async fn abort(&mut self) -> Result<(), LogError>;
 
-    /// Throws away everything queued and in flight; the producer is beyond use afterwards. What was thrown away is among
-    /// the next `deliveries`, as failed; after them it says so itself.
+    /// Throws away everything queued and in flight; the producer is beyond use afterwards. What was thrown away is
+    /// among the next `deliveries`, as failed; after them it says so itself.
     async fn purge(&mut self);
 }
 
