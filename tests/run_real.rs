@@ -74,6 +74,15 @@ impl World {
         Towpath::start(binary, &self.config()?, "all", admin, &log, &["--admin", &listen])
     }
 
+    /// What `towpath schema` prints as JSON.
+    fn schema(&self, arguments: &[&str]) -> Result<Value> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_towpath"));
+        let output =
+            command.arg("schema").args(arguments).arg("--json").arg("--config").arg(self.config()?).output()?;
+        ensure!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
     async fn sql(&mut self, statement: &str) -> Result<()> {
         Ok(self.conn.query_drop(statement).await?)
     }
@@ -163,6 +172,36 @@ async fn prepared_transactions_are_carried_at_their_commit_over_restarts() {
         assert_eq!(world.search("full", id).await.unwrap(), None, "order {id} was rolled back");
     }
     assert_eq!(second.stop(PATIENCE).await.unwrap().code(), Some(0));
+}
+
+/// A statement that leaves a table's columns unknown holds its rows; the command that resolves it brings them back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_of_a_table_that_is_not_understood_are_held_until_it_is_resolved() {
+    let mut world = World::new("held").await.unwrap();
+    world.sql("ALTER TABLE orders ADD e ENUM('a','it''s') CHARACTER SET latin1").await.unwrap();
+    let running = world.start("running").unwrap();
+    running.wait_ready(PATIENCE).await.unwrap();
+    // The bytes of the members are other text in UTF-16: they can be named by their numbers only.
+    world.sql("ALTER TABLE orders CONVERT TO CHARACTER SET utf16").await.unwrap();
+    world.sql("INSERT INTO orders VALUES (1, 1, 'held', 1)").await.unwrap();
+    let held = wait_for("the table to be held", PATIENCE, || async {
+        let shown = world.schema(&["show"])?;
+        Ok(shown["pipelines"][0]["held"].get(0).cloned())
+    });
+    let held = held.await.with_context(|| running.log_tail()).unwrap();
+    assert_eq!((held["database"].as_str(), held["table"].as_str()), (Some(world.name.as_str()), Some("orders")));
+    assert!(held["detail"].as_str().unwrap().contains("members of `e`"), "{held}");
+    assert_eq!(world.search("full", 1).await.unwrap(), None);
+
+    let columns = "id BIGINT PRIMARY KEY, status TINYINT NOT NULL, remark VARCHAR(40), e ENUM('a','it''s')";
+    let definition = world.folder.path().join("orders.sql");
+    std::fs::write(&definition, format!("CREATE TABLE orders ({columns}) CHARACTER SET utf16;\n")).unwrap();
+    let table = format!("{}.orders", world.name);
+    let resolved = world.schema(&["resolve", "--table", &table, "--define", definition.to_str().unwrap()]).unwrap();
+    assert_eq!(resolved["written"], true, "{resolved}");
+    world.found("full", 1, Some("held")).await.with_context(|| running.log_tail()).unwrap();
+    assert_eq!(world.schema(&["show"]).unwrap()["pipelines"][0]["held"], serde_json::json!([]));
+    assert_eq!(running.stop(PATIENCE).await.unwrap().code(), Some(0));
 }
 
 async fn rows_become_documents(world: &mut World) -> Result<()> {

@@ -76,6 +76,7 @@ const SERVICES: &[&str] = &[
     "gtid_real",
     "bad_input",
     "run_real",
+    "large_transaction",
     "lifecycle",
     "commands",
 ];
