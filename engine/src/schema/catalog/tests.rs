@@ -243,6 +243,20 @@ fn a_binary_column_keeps_its_order_where_it_is_converted() {
 }
 
 #[test]
+fn json_of_mariadb_has_no_order_of_its_own_where_it_is_converted() {
+    let collation = |alter: &str| {
+        let mut lab = Lab::new();
+        lab.dialect = Dialect::mariadb(101_100);
+        lab.run(&["CREATE TABLE t (a INT) CHARSET gbk", alter]);
+        let Some(Known::Defined(table)) = lab.catalog.table("d", "t") else { panic!("{}", lab.show("d", "t")) };
+        table.schema.columns[1].collation
+    };
+    assert_eq!(collation("ALTER TABLE t ADD b JSON"), Some(46), "utf8mb4_bin");
+    assert_eq!(collation("ALTER TABLE t CONVERT TO CHARACTER SET latin1, ADD b JSON"), Some(8), "latin1_swedish_ci");
+    assert_eq!(collation("ALTER TABLE t ADD b JSON COLLATE utf8mb4_general_ci"), Some(45), "utf8mb4_general_ci");
+}
+
+#[test]
 fn converting_a_long_varchar_gives_the_text_that_the_server_chooses() {
     let statements =
         ["CREATE TABLE t (a VARCHAR(20000)) CHARSET gbk", "ALTER TABLE t CONVERT TO CHARACTER SET utf8mb4"];

@@ -98,8 +98,8 @@ pub fn data_type(at: &mut Cursor<'_>, dialect: &Dialect) -> Result<TypeClause, U
             DataType::Plain(ColumnType::Vector)
         }
         "JSON" if dialect.mariadb => {
-            clause.text.charset = Some("utf8mb4".to_owned());
-            clause.text.binary = true;
+            // A collation, and not the word BINARY, which a column would take along where CONVERT TO changes it.
+            clause.text.collation = Some("utf8mb4_bin".to_owned());
             DataType::Text(4)
         }
         "JSON" => DataType::Plain(ColumnType::Json),
