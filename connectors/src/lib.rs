@@ -18,6 +18,7 @@ pub mod kafka;
 pub mod mysql;
 pub mod zookeeper;
 
+mod causes;
 mod secret;
 mod webhook;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
+use crate::causes::with_causes;
 use crate::{ConfigError, Secret};
 
 /// Where notifications are posted.
@@ -39,19 +40,8 @@ impl Webhook {
     /// Posts once. `Ok` only for a status of 2xx; else what went wrong, in one sentence without the URL.
     pub async fn post(&self, body: &Value) -> Result<(), String> {
         let request = self.client.post(self.url.reveal()).headers(self.headers.clone()).json(body);
-        let answer = request.send().await.map_err(|error| explain(&error.without_url()))?;
+        let answer = request.send().await.map_err(|error| with_causes(&error.without_url()))?;
         let status = answer.status();
         if status.is_success() { Ok(()) } else { Err(format!("the webhook answered {status}")) }
     }
-}
-
-/// The error with what lies beneath it: alone the outermost says only that sending failed.
-fn explain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(beneath) = source {
-        text = format!("{text}: {beneath}");
-        source = beneath.source();
-    }
-    text
 }

@@ -45,3 +45,13 @@ pub enum Position {
     /// From this byte on: must be the start of an event.
     File(FilePosition),
 }
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gtid(set) => set.fmt(f),
+            Self::MariaDb(list) => f.write_str(list),
+            Self::File(at) => at.fmt(f),
+        }
+    }
+}

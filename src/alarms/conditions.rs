@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use towpath_engine::cause::Cause;
-use towpath_engine::metrics::Registry;
+use towpath_engine::metrics::{Family, Registry};
 
 use super::catalogue::{self, DEAD_LETTERS, Definition, LAGGING, REPAIRS_PENDING, STALLED, XA_UNREADABLE};
 use super::state::{Condition, Subject};
@@ -13,6 +13,9 @@ use crate::admin::exposition::labels;
 
 /// For how long a dead letter is an alarm.
 const LETTERS_FOR_MS: u64 = 5 * 60 * 1000;
+
+/// The metrics at one moment.
+type Families = BTreeMap<&'static str, Family>;
 
 /// Looks; remembers only what it needs to see that a counter rose.
 pub struct Conditions {
@@ -31,16 +34,17 @@ impl Conditions {
     /// What holds now.
     pub fn look(&mut self, readiness: &Readiness, now_ms: u64) -> Vec<Condition> {
         let mut found = Vec::new();
+        let families = self.registry.snapshot();
         for pipeline in &readiness.pipelines {
-            self.deployer(pipeline, &mut found);
-            self.sinks(pipeline, now_ms, &mut found);
+            self.deployer(pipeline, &families, &mut found);
+            self.sinks(pipeline, &families, now_ms, &mut found);
             let subject = subject(pipeline, "adapter", "");
             found.extend(pipeline.reasons.iter().filter_map(|reason| caused(reason, &subject)));
         }
         found
     }
 
-    fn deployer(&self, pipeline: &PipelineReadiness, found: &mut Vec<Condition>) {
+    fn deployer(&self, pipeline: &PipelineReadiness, families: &Families, found: &mut Vec<Condition>) {
         let Some(deployer) = &pipeline.deployer else { return };
         let subject = subject(pipeline, "deployer", "");
         found.extend(deployer.reasons.iter().filter_map(|reason| caused(reason, &subject)));
@@ -53,21 +57,21 @@ impl Conditions {
             let detail = format!("{} repairs are not finished", deployer.pending_repairs);
             found.push(passing(REPAIRS_PENDING, &subject, detail));
         }
-        let unreadable = self.metric("towpath_xa_unreadable", &[("pipeline", &pipeline.pipeline)]);
+        let unreadable = metric(families, "towpath_xa_unreadable", &[("pipeline", &pipeline.pipeline)]);
         if unreadable > 0 {
             let detail = format!("{unreadable} prepared XA groups are purged from the source");
             found.push(passing(XA_UNREADABLE, &subject, detail));
         }
     }
 
-    fn sinks(&mut self, pipeline: &PipelineReadiness, now_ms: u64, found: &mut Vec<Condition>) {
+    fn sinks(&mut self, pipeline: &PipelineReadiness, families: &Families, now_ms: u64, found: &mut Vec<Condition>) {
         for sink in &pipeline.sinks {
             let subject = subject(pipeline, "sink", &sink.sink);
             found.extend(sink.reasons.iter().filter_map(|reason| caused(reason, &subject)));
             self.lagging(sink.lag_ms, &subject, found);
             let of =
                 [("pipeline", pipeline.pipeline.as_str()), ("sink", sink.sink.as_str()), ("outcome", "dead_letter")];
-            let count = self.metric("towpath_sink_operations_total", &of);
+            let count = metric(families, "towpath_sink_operations_total", &of);
             let (counted, rose_ms) = self.letters.entry(subject.clone()).or_insert((0, None));
             if count > *counted {
                 (*counted, *rose_ms) = (count, Some(now_ms));
@@ -84,12 +88,11 @@ impl Conditions {
             found.push(passing(LAGGING, subject, format!("{} s behind", lag_ms / 1000)));
         }
     }
+}
 
-    fn metric(&self, name: &str, of: &[(&str, &str)]) -> i64 {
-        let families = self.registry.snapshot();
-        let series = families.get(name).and_then(|family| family.series.get(&labels(of)));
-        series.map_or(0, |metric| metric.get())
-    }
+fn metric(families: &Families, name: &str, of: &[(&str, &str)]) -> i64 {
+    let series = families.get(name).and_then(|family| family.series.get(&labels(of)));
+    series.map_or(0, |metric| metric.get())
 }
 
 fn subject(pipeline: &PipelineReadiness, part: &'static str, sink: &str) -> Subject {

@@ -23,6 +23,7 @@ use elasticsearch::http::transport::{SingleNodeConnectionPool, Transport, Transp
 use serde_json::{Value, json};
 use towpath_engine::ports::index::{AliasSpec, BulkOp, IndexError, ItemResult, SearchIndex, StoredDocument};
 
+use crate::causes::with_causes;
 use crate::{ConfigError, Secret};
 use answer::Answer;
 
@@ -159,20 +160,6 @@ fn transport(url: &str, config: &ElasticsearchConfig, pem: Option<&[u8]>) -> Res
         builder = builder.cert_validation(CertificateValidation::Full(authorities));
     }
     builder.build().map_err(|err| wrong(err.to_string()))
-}
-
-/// The HTTP library says what it did; why it failed stands in the causes.
-fn with_causes(err: &dyn std::error::Error) -> String {
-    let mut text = err.to_string();
-    let mut cause = err.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 /// A part of a path: everything but unreserved characters is encoded (RFC 3986).

@@ -7,6 +7,8 @@
 use mysql_async::{Error, ServerError};
 use towpath_engine::ports::source::SourceError;
 
+use crate::causes::with_causes;
+
 /// `ER_MASTER_FATAL_ERROR_READING_BINLOG`.
 const FATAL_READING_BINLOG: u16 = 1236;
 
@@ -30,20 +32,6 @@ pub(super) fn classify_logged_in(err: &Error, user: &str) -> SourceError {
         }
         other => classify(other, user),
     }
-}
-
-/// The error with what caused it: TLS errors hide their reason one level down.
-fn with_causes(err: &dyn std::error::Error) -> String {
-    let mut text = err.to_string();
-    let mut cause = err.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 fn classify_driver(driver: &mysql_async::DriverError) -> SourceError {

@@ -296,14 +296,9 @@ impl Leader {
 
 /// A position for a person.
 pub fn describe(position: &Position, file: Option<&FilePosition>) -> String {
-    let resume = match position {
-        Position::Gtid(set) => set.to_string(),
-        Position::MariaDb(list) => list.clone(),
-        Position::File(at) => return at.to_string(),
-    };
-    match file {
-        Some(file) => format!("{resume} ({file})"),
-        None => resume,
+    match (position, file) {
+        (Position::Gtid(_) | Position::MariaDb(_), Some(file)) => format!("{position} ({file})"),
+        _ => position.to_string(),
     }
 }
 

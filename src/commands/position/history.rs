@@ -55,7 +55,7 @@ fn text(pipeline: &str, state: Option<&PipelineState>) -> String {
     for entry in state.ring.entries() {
         let offset = entry.offset.to_string();
         let row = [&entry.epoch.to_string(), &offset, &at(committed_ms(entry)), &entry.witness.gtid];
-        checkpoints.add_row(row.into_iter().map(String::as_str).chain([place(&entry.resume).as_str()]));
+        checkpoints.add_row(row.into_iter().map(String::as_str).chain([entry.resume.to_string().as_str()]));
     }
     for column in 0..2 {
         if let Some(column) = checkpoints.column_mut(column) {
@@ -67,14 +67,6 @@ fn text(pipeline: &str, state: Option<&PipelineState>) -> String {
         audit.add_row([at(entry.at_ms).as_str(), &entry.what]);
     }
     format!("pipeline {pipeline}\n\nkept checkpoints, oldest first\n{checkpoints}\n\naudit trail\n{audit}\n")
-}
-
-fn place(position: &Position) -> String {
-    match position {
-        Position::Gtid(set) => set.to_string(),
-        Position::MariaDb(list) => list.clone(),
-        Position::File(place) => place.to_string(),
-    }
 }
 
 fn table(heads: &[&str]) -> Table {
