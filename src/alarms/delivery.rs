@@ -175,6 +175,19 @@ mod tests {
         assert_eq!(bodies.recv().await.unwrap()["status"], "resolved");
     }
 
+    /// An alarm that is resolved while its beginning is on the way is still to be told.
+    #[test]
+    fn what_changed_while_it_was_sent_stays() {
+        let outbox = Outbox::new(&Registry::default());
+        let sending = [alarm("hot", None), alarm("full", None)];
+        outbox.add(&sending);
+        outbox.add(&[alarm("hot", Some(9))]);
+        outbox.taken(&sending);
+        let left: Vec<Alarm> = outbox.lock().values().cloned().collect();
+        assert_eq!(left, [alarm("hot", Some(9))]);
+        assert_eq!(outbox.pending.get(), 1);
+    }
+
     #[tokio::test]
     async fn a_webhook_that_is_not_there_costs_one_entry_an_alarm_and_stops_nothing() {
         // Bound and dropped: nobody listens there.
