@@ -1,5 +1,5 @@
-//! An error in one sentence, with what lies beneath it: client libraries say what they did, and hide why it failed one or
-//! more levels down (TLS, a refused connection).
+//! An error in one sentence, with what lies beneath it: client libraries say what they did, and hide why it failed one
+//! or more levels down (TLS, a refused connection).
 
 /// The error with its causes; what the text says already is not repeated.
 pub(crate) fn with_causes(err: &dyn std::error::Error) -> String {
