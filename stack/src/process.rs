@@ -5,12 +5,13 @@
 //! its
 //! environment, so that members are still known as ours when the leader has died.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// The environment variable that marks a process as ours; its value is the service's folder.
 pub(crate) const MARKER: &str = "TOWPATH_STACK_SERVICE";
@@ -70,6 +71,19 @@ impl Identity {
             Ok(()) | Err(Errno::ESRCH) => Ok(()),
             Err(error) => Err(error).with_context(|| format!("cannot send {signal} to process group {}", self.pid)),
         }
+    }
+
+    /// Stops the whole group where it is, if it is still ours; all of it stands still when this returns.
+    ///
+    /// # Errors
+    /// When the system refuses the signal, or a process runs on.
+    pub fn pause(&self, marker: &str) -> Result<()> {
+        if !self.group_alive(marker) {
+            return Ok(());
+        }
+        self.signal(marker, Signal::SIGSTOP)?;
+        let in_group = |pid: &i32| Stat::read(*pid).is_some_and(|stat| stat.group == self.pid);
+        until_stopped(&all_pids().filter(in_group).collect::<Vec<_>>())
     }
 
     /// The processes, younger than the leader, that now have the group's id.
@@ -135,6 +149,30 @@ impl Stat {
     fn ended(&self) -> bool {
         matches!(self.state, 'Z' | 'X') && self.threads <= 1
     }
+}
+
+/// How long a process that was sent SIGSTOP may take.
+const STOPS_WITHIN: Duration = Duration::from_secs(10);
+
+/// Waits until no thread of these processes runs any more. SIGSTOP is only on its way when `kill` returns: one thread
+/// takes it for all, and until it does, the others run on and answer.
+///
+/// # Errors
+/// When one still runs after ten seconds.
+pub(crate) fn until_stopped(pids: &[i32]) -> Result<()> {
+    let deadline = Instant::now() + STOPS_WITHIN;
+    while let Some(pid) = pids.iter().find(|pid| !stopped(**pid)) {
+        ensure!(Instant::now() < deadline, "process {pid} was sent SIGSTOP and runs on");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+/// Whether all threads of a process are stopped, or it is gone (`/proc/PID/task/TID/stat`, proc(5)).
+fn stopped(pid: i32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let mut stats = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
+    stats.all(|stat| Stat::parse(&stat).is_none_or(|stat| matches!(stat.state, 'T' | 't' | 'Z' | 'X')))
 }
 
 fn all_pids() -> impl Iterator<Item = i32> {
@@ -223,6 +261,30 @@ mod tests {
         while identity.group_alive("here") {
             assert!(std::time::Instant::now() < deadline, "the member was not killed");
         }
+    }
+
+    #[test]
+    fn a_paused_group_stands_still_when_pausing_returns() {
+        use std::os::unix::process::CommandExt;
+        let mut leader = std::process::Command::new("sh");
+        leader.args(["-c", "while :; do :; done & while :; do :; done"]).env(MARKER, "busy").process_group(0);
+        let mut leader = leader.spawn().unwrap();
+        let identity = Identity::of(i32::try_from(leader.id()).unwrap()).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while identity.members("busy").count() < 2 {
+            assert!(Instant::now() < deadline, "the shell starts no other");
+        }
+        assert!(!stopped(identity.pid));
+        for _ in 0..100 {
+            identity.pause("busy").unwrap();
+            let running =
+                |pid: &i32| Stat::read(*pid).is_some_and(|stat| stat.group == identity.pid && stat.state == 'R');
+            assert_eq!(all_pids().find(running), None, "it runs on");
+            identity.signal("busy", Signal::SIGCONT).unwrap();
+        }
+        identity.signal("busy", Signal::SIGKILL).unwrap();
+        leader.wait().unwrap();
+        assert!(stopped(identity.pid), "what is gone does not run");
     }
 
     #[test]

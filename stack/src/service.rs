@@ -170,9 +170,9 @@ impl Service {
     /// Stops its processes where they are (SIGSTOP): connections stay open and silent.
     ///
     /// # Errors
-    /// When the system refuses the signal.
+    /// When the system refuses the signal, or a process runs on.
     pub fn pause(&self) -> Result<()> {
-        self.signal(Signal::SIGSTOP)
+        self.identity().map_or(Ok(()), |identity| identity.pause(&self.marker()))
     }
 
     /// Lets it go on after [`Service::pause`].

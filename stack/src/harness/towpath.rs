@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::proc::stat;
 use super::wait_for;
-use crate::process::MARKER;
+use crate::process::{MARKER, until_stopped};
 
 /// A running process. Dropping it kills it.
 #[derive(Debug)]
@@ -121,9 +121,11 @@ impl Towpath {
         Ok(())
     }
 
-    /// Stops it where it is (SIGSTOP): connections stay open and silent.
+    /// Stops it where it is (SIGSTOP): connections stay open and silent. It stands still when this returns.
     pub fn pause(&self) -> Result<()> {
-        Ok(kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGSTOP)?)
+        let pid = self.child.id().cast_signed();
+        kill(Pid::from_raw(pid), Signal::SIGSTOP)?;
+        until_stopped(&[pid])
     }
 
     /// Lets it go on after [`Towpath::pause`], believing what it believed.
