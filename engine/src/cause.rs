@@ -72,6 +72,8 @@ causes! {
     CoordinatorUnavailable = "coordinator-unavailable", 4, "bring ZooKeeper back; Towpath retries by itself";
     /// Kafka does not acknowledge.
     LogUnavailable = "log-unavailable", 4, "bring Kafka back; Towpath retries by itself and loses nothing";
+    /// Documents are written directly; Kafka gets nothing meanwhile, and everything afterwards.
+    Fallback = "fallback", 4, "bring Kafka back, or take back what was asked for; docs/fallback.md tells how";
     /// The topic is absent and cannot be created, or has fewer partitions than configured.
     TopicUnfit = "topic-unfit", 3, "create the topic with the configured number of partitions";
     /// The partition count differs from the one the log was written with.

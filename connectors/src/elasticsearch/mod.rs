@@ -239,6 +239,20 @@ impl SearchIndex for ElasticsearchIndex {
         self.ask_json(Method::Post, "/_aliases".into(), &body).await?.acknowledged()
     }
 
+    async fn block_writes(&self, index: &str) -> Result<(), IndexError> {
+        // This request, unlike the setting of the same name, returns when no write is under way any more.
+        let request = Request::new(Method::Put, format!("/{}/_block/write", part(index)));
+        self.ask(request).await?.acknowledged()
+    }
+
+    async fn delete_index(&self, index: &str) -> Result<(), IndexError> {
+        let answer = self.ask(Request::new(Method::Delete, format!("/{}", part(index)))).await?;
+        match answer.error_type().as_deref() {
+            Some("index_not_found_exception") => Ok(()),
+            _ => answer.acknowledged(),
+        }
+    }
+
     async fn refresh(&self, index: &str) -> Result<(), IndexError> {
         let answer = self.ask(Request::new(Method::Post, format!("/{}/_refresh", part(index)))).await?;
         answer.json::<Value>().map(drop)

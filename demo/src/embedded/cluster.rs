@@ -110,6 +110,14 @@ impl SearchIndex for Watched {
         self.inner.put_alias(alias).await
     }
 
+    async fn block_writes(&self, index: &str) -> Result<(), IndexError> {
+        self.inner.block_writes(index).await
+    }
+
+    async fn delete_index(&self, index: &str) -> Result<(), IndexError> {
+        self.inner.delete_index(index).await
+    }
+
     async fn refresh(&self, index: &str) -> Result<(), IndexError> {
         self.inner.refresh(index).await
     }

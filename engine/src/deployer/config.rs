@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+pub use super::fallback::FallbackConfig;
 pub use crate::binlog::GeometryText;
 use crate::cause::{Cause, Stop};
 pub use crate::format::RecordMode;
@@ -140,6 +141,8 @@ pub struct DeployerConfig {
     pub failover_min_interval: Duration,
     /// Go on although a repair is pending; it stays pending.
     pub unrepaired: bool,
+    /// When documents are written directly, past Kafka.
+    pub fallback: FallbackConfig,
 }
 
 impl DeployerConfig {
@@ -177,6 +180,7 @@ impl DeployerConfig {
             failover_catchup: Duration::from_secs(60),
             failover_min_interval: Duration::from_secs(60),
             unrepaired: false,
+            fallback: FallbackConfig::default(),
         }
     }
 

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::election::{Session, SessionGuard};
+use super::fallback::DirectSinks;
 use super::meters::Meters;
 use super::{DeployerConfig, Ports, StatusCell, Waiting};
 use crate::cause::{Cause, Stop};
@@ -113,6 +114,8 @@ pub struct Course {
     pub config: Arc<DeployerConfig>,
     /// The services.
     pub ports: Ports,
+    /// Where documents are written directly; `None`: nowhere.
+    pub direct: Option<Arc<DirectSinks>>,
     /// Wall clock and seed.
     pub env: Env,
     /// The status.

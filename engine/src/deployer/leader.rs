@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::count::TransactionEnd;
 use super::course::{Course, Failure, Halt, SessionWatch};
 use super::encode::{DeadLetter, Highest};
+use super::fallback::Fallback;
 use super::schemas::Keeper;
 use super::store::{Store, StoreError};
 use super::stream::{Stream, StreamEnd};
@@ -68,6 +69,8 @@ pub struct Leader {
     pub announced: u16,
     /// Which of the servers is asked, and what is waited for there.
     pub servers: Servers,
+    /// The way past Kafka.
+    pub fallback: Fallback,
 }
 
 impl Leader {
@@ -93,13 +96,24 @@ impl Leader {
             if self.carried.offset > before {
                 attempts.succeeded();
             }
+            match stop.cause {
+                Cause::LogUnavailable => self.fallback.silent(),
+                _ => self.fallback.heard(),
+            }
+            if self.direct_is_due() {
+                match self.direct().await {
+                    Ok(()) => continue,
+                    Err(halt) => return halt,
+                }
+            }
             if let Err(halt) = attempts.again(Failure::Retry(stop), Some(&mut self.session)).await {
                 return halt;
             }
         }
     }
 
-    async fn one_stream(&mut self, producer: Option<Box<dyn LogProducer>>) -> Result<StreamEnd, Halt> {
+    /// One stream to the log, from connecting to the source until it ends.
+    pub async fn one_stream(&mut self, producer: Option<Box<dyn LogProducer>>) -> Result<StreamEnd, Halt> {
         let producer = match producer {
             Some(producer) => producer,
             None => self.open_producer().await?,
@@ -138,7 +152,15 @@ impl Leader {
                     self.save("guard").await?;
                     return Ok(producer);
                 }
-                Err(error) => attempts.again(error.into(), Some(&mut self.session)).await?,
+                Err(error) => {
+                    self.fallback.silent();
+                    let failure = Failure::from(error);
+                    if matches!(failure, Failure::Retry(_)) && self.direct_is_due() {
+                        self.direct().await?;
+                        continue;
+                    }
+                    attempts.again(failure, Some(&mut self.session)).await?;
+                }
             }
         }
     }
@@ -164,9 +186,13 @@ impl Leader {
     /// the
     /// place after the last record of what is carried.
     pub fn begin_checkpoint(&mut self, acknowledged: &[i64]) -> Option<(Store, PipelineState)> {
+        if self.fallback.is_direct() {
+            return None;
+        }
         self.carried.last.as_ref()?;
         let store = self.store.take()?;
         self.clear_repairs();
+        self.clear_runs();
         let last = self.carried.last.as_ref()?;
         let tail_from = self.tail.advance(self.carried.offset, acknowledged).to_vec();
         // While a repair is pending, what it has to read again lies after the old mark.
@@ -211,6 +237,7 @@ impl Leader {
                 self.saved_at = Instant::now();
                 self.state = state;
                 self.course.meters.checkpoints.add(1);
+                self.delete_retired();
                 self.show();
                 Ok(())
             }

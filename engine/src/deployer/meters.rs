@@ -57,6 +57,10 @@ pub struct Meters {
     pub xa_read_again: Metric,
     /// XA groups that wait and whose bytes the source has purged.
     pub xa_unreadable: Metric,
+    /// 0 normal, 1 documents are written directly, 2 Kafka catches up.
+    pub fallback: Metric,
+    /// Times documents were begun to be written directly.
+    pub fallback_runs: Metric,
     /// Rows read again by repairs.
     pub repaired_rows: Metric,
     /// Epochs begun because another server or another history answered.
@@ -102,6 +106,11 @@ impl Meters {
             stalled: gauge("towpath_stalled", "1 while nothing moves although there is work"),
             rows_too_large: counter("towpath_rows_too_large_total", "Rows that exceed the largest record"),
             tables_dropped: counter("towpath_tables_dropped_total", "Captured tables dropped on the source"),
+            fallback: gauge(
+                "towpath_fallback",
+                "0: through Kafka; 1: documents are written directly; 2: through Kafka again, which catches up",
+            ),
+            fallback_runs: counter("towpath_fallback_runs_total", "Times documents were begun to be written directly"),
             repaired_rows: counter("towpath_repaired_rows_total", "Keys whose rows were read again by repairs"),
             failovers: counter(
                 "towpath_failovers_total",

@@ -11,6 +11,7 @@ pub mod election;
 mod encode;
 pub mod epoch;
 mod epochs;
+pub mod fallback;
 pub mod follow;
 mod group;
 pub mod history;
@@ -48,6 +49,7 @@ use crate::ports::log::EventLog;
 use crate::ports::source::BinlogSource;
 
 use course::Course;
+use fallback::DirectSinks;
 use meters::Meters;
 
 pub use config::{DeployerConfig, Fencing, GeometryText, PartitionBy, RecordMode, Start, TableFilter};
@@ -86,6 +88,7 @@ pub struct Deployer {
     registry: Registry,
     status: StatusCell,
     drain: watch::Receiver<bool>,
+    direct: Option<Arc<DirectSinks>>,
 }
 
 /// The outside of a running deployer. Cheap to clone.
@@ -115,14 +118,20 @@ impl Deployer {
         let (status, receiver) = StatusCell::new();
         let (sender, drain) = watch::channel(false);
         let handle = DeployerHandle { status: receiver, drain: Arc::new(sender) };
-        (Self { config, ports, env, registry, status, drain }, handle)
+        (Self { config, ports, env, registry, status, drain, direct: None }, handle)
+    }
+
+    /// Lets it write documents directly while Kafka is down, as its configuration or a person asks for.
+    pub fn with_direct(mut self, sinks: DirectSinks) -> Self {
+        self.direct = Some(Arc::new(sinks));
+        self
     }
 
     /// Runs until drained (`Ok`) or until a named cause stops the pipeline. Services that are unavailable are retried
     /// for
     /// ever; a lost lead is joined again.
     pub async fn run(self) -> Result<(), Stop> {
-        let Self { config, ports, env, registry, status, drain } = self;
+        let Self { config, ports, env, registry, status, drain, direct } = self;
         // Compressed transactions arrive as the events they hold: all offsets count those.
         let unpacking = |source| Arc::new(Unpacking::new(source)) as Arc<dyn BinlogSource>;
         let standby = ports.standby.into_iter().map(unpacking).collect();
@@ -131,7 +140,8 @@ impl Deployer {
             Err(stop) => Err(stop),
             Ok(()) => {
                 let meters = Meters::new(&registry, &config.pipeline);
-                let course = Course { config: Arc::new(config), ports, env, status: status.clone(), meters, drain };
+                let status = status.clone();
+                let course = Course { config: Arc::new(config), ports, direct, env, status, meters, drain };
                 candidacy::run(&course).await
             }
         };

@@ -31,6 +31,9 @@ impl Leader {
     /// Whether a pending repair has not been read yet, and is not to be left out.
     pub fn must_repair(&self) -> bool {
         let Some(repair) = self.state.pending.iter().find(|repair| repair.seen.is_none()) else { return false };
+        if self.fallback.is_direct() && !self.must_repair_directly() {
+            return false;
+        }
         if self.course.config.unrepaired {
             tracing::error!(
                 cause = Cause::RepairPending.name(),
@@ -57,13 +60,18 @@ impl Leader {
         };
         branch::reached(Branch::Repair);
         tracing::warn!(epoch = repair.epoch, reason = repair.reason, "repairing");
-        let topic = self.course.ports.log.topic(&self.course.config.topic).await?;
-        let marked = repair.topic_id == topic.id && repair.low_water.len() == topic.watermarks.len();
-        let mut back = ReadBack::new(&self.course.config);
         let mut seen = GtidSet::default();
         // Of the first read: a restart after it may have lost what was shown.
         let seen_at_ms = self.course.env.wall_ms();
-        let (mut keys, mut count) = (0u64, PIECE);
+        let mut keys = self.repair_journalled(producer, &kept, &mut seen).await?;
+        if self.fallback.is_direct() {
+            self.repaired_directly();
+            return Ok(());
+        }
+        let topic = self.course.ports.log.topic(&self.course.config.topic).await?;
+        let marked = repair.topic_id == topic.id && repair.low_water.len() == topic.watermarks.len();
+        let mut back = ReadBack::new(&self.course.config);
+        let mut count = PIECE;
         for (partition, &(first, end)) in topic.watermarks.iter().enumerate() {
             let mut next = if marked { repair.low_water[partition].max(first) } else { first };
             while next < end {
@@ -171,7 +179,7 @@ impl Leader {
     }
 
     /// Produces records and waits until all are acknowledged.
-    async fn deliver(&mut self, producer: &mut dyn LogProducer, buffer: &RecordBuffer) -> Result<(), StreamEnd> {
+    pub async fn deliver(&mut self, producer: &mut dyn LogProducer, buffer: &RecordBuffer) -> Result<(), StreamEnd> {
         if buffer.is_empty() {
             return Ok(());
         }

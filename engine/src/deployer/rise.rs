@@ -55,15 +55,12 @@ impl Leader {
         if number > HALF {
             tracing::error!(cause = Cause::EpochSpace.name(), number, "more than half of the epoch numbers are used");
         }
-        let mut attempts = self.course.attempts("rise");
-        let topic = loop {
-            match self.course.ports.log.topic(&self.course.config.topic).await {
-                Ok(topic) => break topic,
-                Err(error) => attempts.again(Failure::from(error), Some(&mut self.session)).await?,
-            }
+        let ends = match self.kept_tail() {
+            // Kafka cannot be asked: nothing of the new epoch lies before where the old one's tail began.
+            Some(from) => from,
+            None => self.log_ends().await?,
         };
         self.roll_back(number, new.from.as_ref().map(|point| (point.epoch, point.offset))).await?;
-        let ends: Vec<i64> = topic.watermarks.iter().map(|&(_, end)| end).collect();
         let now_ms = self.course.env.wall_ms();
         let (from, low_water) = match &new.from {
             Some(point) => (Some(Position::Gtid(point.set.clone())), point.low_water.clone()),
@@ -133,6 +130,17 @@ impl Leader {
         self.course.meters.failovers.add(1);
         self.show();
         Ok(())
+    }
+
+    /// Where the log's partitions end.
+    async fn log_ends(&mut self) -> Result<Vec<i64>, Halt> {
+        let mut attempts = self.course.attempts("rise");
+        loop {
+            match self.course.ports.log.topic(&self.course.config.topic).await {
+                Ok(topic) => return Ok(topic.watermarks.iter().map(|&(_, end)| end).collect()),
+                Err(error) => attempts.again(Failure::from(error), Some(&mut self.session)).await?,
+            }
+        }
     }
 
     /// How long the next epoch still has to wait for its turn.

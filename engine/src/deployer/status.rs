@@ -3,7 +3,8 @@
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::cause::Stop;
+use super::fallback::Phase;
+use crate::cause::{Cause, Stop};
 
 /// Whether this process leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -47,6 +48,10 @@ pub struct DeployerStatus {
     pub pending_repairs: usize,
     /// Tables whose rows are held, each with its cause.
     pub held: Vec<Stop>,
+    /// Which way changes take to the documents.
+    pub fallback: Phase,
+    /// Since when, wall clock, ms, if it is not the normal one.
+    pub fallback_since_ms: Option<u64>,
     /// Why it ended, if it did not end in an orderly way.
     pub stop: Option<Stop>,
 }
@@ -65,7 +70,14 @@ pub struct Waiting {
 impl DeployerStatus {
     /// Whether the process does what it should: it leads and streams, or stands by, and nothing is wrong.
     pub fn ready(&self) -> bool {
-        matches!(self.role, Role::Leader | Role::Standby) && self.stop.is_none() && self.stalled_since_ms.is_none()
+        let right = matches!(self.role, Role::Leader | Role::Standby) && self.fallback != Phase::Direct;
+        right && self.stop.is_none() && self.stalled_since_ms.is_none()
+    }
+
+    /// Whether documents are written directly, as a cause.
+    pub fn past_kafka(&self) -> Option<Stop> {
+        let since = self.fallback_since_ms.filter(|_| self.fallback == Phase::Direct)?;
+        Some(Stop::new(Cause::Fallback, format!("documents are written directly since {since} ms, Kafka gets nothing")))
     }
 
     /// The causes for which it is not ready, for a person, the gravest first.
@@ -75,6 +87,7 @@ impl DeployerStatus {
         if let Some(waiting) = &self.waiting {
             causes.push(format!("waiting since {} ms: {}", waiting.since_ms, waiting.stop));
         }
+        causes.extend(self.past_kafka().map(|stop| stop.to_string()));
         if let Some(since) = self.stalled_since_ms {
             causes.push(format!("stalled since {since} ms: there is work and Kafka acknowledges nothing"));
         }

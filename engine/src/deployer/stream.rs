@@ -27,7 +27,7 @@ use crate::format::headers::MAX_HEADERS;
 use crate::ports::log::{Delivery, LogError, LogProducer, Record};
 use crate::ports::source::{BinlogStream, EventBatch, SourceError};
 use crate::state::PipelineState;
-use waits::{batch, deliveries, group, settle, when};
+use waits::{batch, deliveries, group, lost, rewind, settle, when};
 
 /// How a stream ends.
 #[derive(Debug)]
@@ -181,6 +181,9 @@ impl<'l> Stream<'l> {
             self.leader.look(&mut self.looked_at).await?;
         }
         self.report();
+        if self.ending.is_none() && self.leader.direct_is_due() {
+            return Err(rewind("documents are to be written directly".to_owned()));
+        }
         if let Some((halt, until)) = self.ending.clone()
             && (self.at_rest() || Instant::now() >= until)
         {
@@ -427,6 +430,7 @@ impl<'l> Stream<'l> {
         if self.leader.unsaved && self.checkpointing.is_none() {
             wake = wake.min(self.next_checkpoint);
         }
+        wake = self.leader.fallback.wake(wake);
         // Never at once: what is due now was started, or waits for something else that wakes the loop.
         wake.max(Instant::now() + Duration::from_millis(1))
     }
@@ -520,10 +524,12 @@ impl<'l> Stream<'l> {
         if let Some(end) = last {
             carried.offset = end.offset;
             carried.last = Some(end);
-            self.leader.unsaved = true;
+            // What is written directly is in no checkpoint.
+            self.leader.unsaved = !self.leader.fallback.is_direct();
         }
         if count > 0 || !self.working() {
             self.leader.moved_at = Instant::now();
+            self.leader.fallback.heard();
         }
     }
 
@@ -539,6 +545,7 @@ impl<'l> Stream<'l> {
         {
             self.leader.highest = Some(highest.clone());
         }
+        self.leader.fallback.silent_if(self.working());
         let meters = &self.course.meters;
         meters.in_flight_bytes.set(self.in_flight() as i64);
         meters.in_flight_peak_bytes.set(self.peak as i64);
@@ -587,12 +594,4 @@ impl<'l> Stream<'l> {
         self.leader.note_rewind(&acknowledged);
         end
     }
-}
-
-fn rewind(why: String) -> StreamEnd {
-    StreamEnd::Rewind(Stop::new(Cause::LogUnavailable, why))
-}
-
-fn lost(why: &str) -> StreamEnd {
-    StreamEnd::Halt(Halt::Lost(why.to_owned()))
 }

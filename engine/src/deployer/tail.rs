@@ -42,7 +42,7 @@ pub struct LogTail {
 
 impl LogTail {
     /// Takes in one record of this pipeline; others are passed over.
-    fn see(&mut self, record: &ConsumedRecord, pipeline: &str) {
+    pub fn see(&mut self, record: &ConsumedRecord, pipeline: &str) {
         let text = |name: &str| record.header(name).and_then(|value| std::str::from_utf8(value).ok());
         if text(headers::PIPELINE).is_some_and(|name| !name.is_empty() && name != pipeline) {
             return;

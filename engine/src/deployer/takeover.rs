@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::course::{Course, Failure, Halt, SessionWatch};
 use super::encode::Highest;
 use super::epoch::{self, Plan, Rise};
+use super::fallback::{Fallback, Wishes, higher};
 use super::leader::{Carried, Leader, announce, describe, open};
 use super::rise::commit_times;
 use super::schema_history::Boundary;
@@ -41,6 +42,7 @@ struct Takeover {
     term: i64,
     /// Definitions, once they are known.
     schemas: Option<Keeper>,
+    fallback: Fallback,
 }
 
 /// Runs a step until it succeeds or there is no point in going on.
@@ -59,6 +61,9 @@ macro_rules! repeat {
         }
     }};
 }
+
+// After the macro, which it uses.
+mod without_log;
 
 /// Leads: returns when the candidacy ends.
 pub async fn lead(
@@ -86,7 +91,9 @@ pub async fn lead(
         Err(stop) => return Halt::Stop(stop),
     };
     let term = election::term(state.as_ref().map_or(0, |state| state.term_base), &candidate);
-    let takeover = Takeover { course, session, store, state, term, schemas: None };
+    let wishes = course.direct.is_some().then(|| Wishes::new(coordinator));
+    let fallback = Fallback::new(&course, wishes);
+    let takeover = Takeover { course, session, store, state, term, schemas: None, fallback };
     match takeover.run(candidate.czxid).await {
         Ok((leader, producer)) => leader.stream(producer).await,
         Err(halt) => halt,
@@ -97,7 +104,8 @@ impl Takeover {
     async fn run(mut self, czxid: i64) -> Result<(Leader, Box<dyn LogProducer>), Halt> {
         let config = Arc::clone(&self.course.config);
         tracing::info!(pipeline = config.pipeline, term = self.term, "taking over");
-        let topic = repeat!(self, "topic", self.course.ports.log.ensure_topic(&config.topic, config.partitions));
+        let topic;
+        (self, topic) = self.topic().await?;
         if topic.partitions() < config.partitions {
             let (found, wanted) = (topic.partitions(), config.partitions);
             let detail = format!("topic {} has {found} partitions, configured are {wanted}", config.topic);
@@ -129,6 +137,10 @@ impl Takeover {
             }
         };
         self.term = term;
+        let mut state = state;
+        if !state.fallback.is_empty() {
+            repeat!(self, "journals", self.fallback.seal(&self.course, &mut state, term));
+        }
         let mut leader = self.leader(state, topic, &tail);
         leader.save("decided").await?;
         leader.show();
@@ -355,6 +367,7 @@ impl Takeover {
             witness: emitted.text.as_str().into(),
             gtid: emitted.gtid.clone(),
         });
+        let highest = higher(highest, self.fallback.shown(state.epoch.number));
         let carried = Carried {
             resume: state.checkpoint.resume.clone(),
             offset: state.checkpoint.offset + if canary::on(Canary::OffsetsShift) { 16 } else { 0 },
@@ -377,6 +390,7 @@ impl Takeover {
             moved_at: Instant::now(),
             announced: 0,
             servers: Servers::default(),
+            fallback: self.fallback,
         }
     }
 }

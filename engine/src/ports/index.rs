@@ -109,6 +109,16 @@ pub trait SearchIndex: Send + Sync {
     /// Creates or replaces the alias (atomically).
     async fn put_alias(&self, alias: &AliasSpec) -> Result<(), IndexError>;
 
+    /// Refuses every later write to the index (`index.blocks.write`). After `Ok` none is under way.
+    async fn block_writes(&self, index: &str) -> Result<(), IndexError> {
+        Err(not_offered("block writes to", index))
+    }
+
+    /// Deletes the index; an absent one is as good as deleted.
+    async fn delete_index(&self, index: &str) -> Result<(), IndexError> {
+        Err(not_offered("delete", index))
+    }
+
     /// Makes all acknowledged writes searchable.
     async fn refresh(&self, index: &str) -> Result<(), IndexError>;
 
@@ -122,4 +132,9 @@ pub trait SearchIndex: Send + Sync {
         after: Option<&str>,
         size: usize,
     ) -> Result<Vec<(String, Bytes)>, IndexError>;
+}
+
+/// What a port answers that stands before a cluster and does not pass a request on.
+fn not_offered(what: &str, index: &str) -> IndexError {
+    IndexError::Other { status: 501, reason: format!("this way to the cluster cannot {what} {index}") }
 }

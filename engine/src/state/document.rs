@@ -41,7 +41,7 @@ pub struct PipelineState {
     pub pending: Vec<PendingRepair>,
     /// XA groups that are prepared and not committed.
     pub prepared: Vec<PreparedXa>,
-    /// Runs of the fallback path, per sink.
+    /// Runs of the fallback path whose journals may still be needed, oldest first.
     pub fallback: Vec<FallbackRun>,
     /// Tables' definitions where the binlog does not name columns.
     pub schemas: Option<SchemaState>,
@@ -192,16 +192,20 @@ pub struct PreparedXa {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FallbackRun {
-    /// The sink.
-    pub sink: String,
+    /// The term of the leader that wrote documents.
+    pub term: i64,
+    /// Tells its leader's runs apart.
+    pub number: u32,
+    /// The sinks that were written to; each has a journal named by pipeline, sink, term and number.
+    pub sinks: Vec<String>,
     /// The epoch of the offsets.
     pub epoch: u16,
-    /// The offset it began after.
+    /// What Kafka had acknowledged when it began.
     pub start: u64,
-    /// How far it has come.
-    pub cursor: u64,
-    /// The transaction at the cursor.
-    pub witness: Option<Witness>,
+    /// The highest offset that was written directly; `None` while it is not over.
+    pub cursor: Option<u64>,
+    /// When it began, wall clock, ms.
+    pub began_ms: u64,
 }
 
 /// A position set by hand: the next leader begins a new epoch there.

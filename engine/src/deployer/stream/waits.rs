@@ -1,11 +1,13 @@
-//! What a stream waits for, where each part may be away; and taking deliveries in.
+//! What a stream waits for, where each part may be away; taking deliveries in; and the ways it ends.
 //!
 //! Must not decide how the stream goes on.
 
-use super::{StreamEnd, rewind};
+use super::StreamEnd;
 use crate::branch::{self, Branch};
 use crate::canary::{self, Canary};
+use crate::cause::{Cause, Stop};
 use crate::deployer::count::TransactionEnd;
+use crate::deployer::course::Halt;
 use crate::deployer::group::GroupReader;
 use crate::deployer::window::Window;
 use crate::ports::log::{Delivery, LogError, LogProducer};
@@ -63,4 +65,14 @@ pub(super) async fn batch(source: Option<&mut Box<dyn BinlogStream>>) -> Result<
         Some(source) => source.next().await,
         None => std::future::pending().await,
     }
+}
+
+/// Back to what is acknowledged: the log is at fault.
+pub(super) fn rewind(why: String) -> StreamEnd {
+    StreamEnd::Rewind(Stop::new(Cause::LogUnavailable, why))
+}
+
+/// The lead is gone.
+pub(super) fn lost(why: &str) -> StreamEnd {
+    StreamEnd::Halt(Halt::Lost(why.to_owned()))
 }

@@ -141,6 +141,23 @@ impl SearchIndex for Elasticsearch {
         })
     }
 
+    async fn block_writes(&self, index: &str) -> Result<(), IndexError> {
+        self.change(|cluster| {
+            reach(cluster)?;
+            cluster.open(index)?.write_block = true;
+            Ok(())
+        })
+    }
+
+    async fn delete_index(&self, index: &str) -> Result<(), IndexError> {
+        self.change(|cluster| {
+            reach(cluster)?;
+            cluster.indexes.remove(index);
+            cluster.aliases.retain(|_, (of, _)| of != index);
+            Ok(())
+        })
+    }
+
     async fn refresh(&self, index: &str) -> Result<(), IndexError> {
         self.change(|cluster| {
             reach(cluster)?;

@@ -5,8 +5,11 @@
 mod delivery;
 mod detection;
 mod failover;
+mod fallback;
+mod fallback_faults;
 mod fencing;
 mod harness;
 mod schemas;
+mod sinks;
 mod state;
 mod xa;

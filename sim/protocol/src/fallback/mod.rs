@@ -242,7 +242,7 @@ impl Fallback {
         });
         let streamed = !write.read || !self.keeps(Rule::NeverSkipReads);
         let open = write.shows.is_some_and(|txn| unresolved & (1 << txn) != 0);
-        if !(done && streamed) || open {
+        if !(done && streamed && self.keeps(Rule::Skip)) || open {
             apply(s, write);
             if refused(s, write) && !write.read {
                 s.dead_letters |= 1 << write.shows.unwrap_or(0);

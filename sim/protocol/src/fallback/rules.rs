@@ -16,6 +16,7 @@ pub enum Rule {
     NeverSkipReads,
     CursorAfterOutcome,
     OneAnchor,
+    Skip,
 }
 
 /// Each rule left out, and the claim that falls then.
@@ -79,5 +80,11 @@ pub const PLANTED: &[Planted<Rule>] = &[
         name: "an-anchor-each",
         instead: "at an epoch rise the two cursors count from where each of them is",
         breaks: Some(ONE_VERSION),
+    },
+    Planted {
+        rule: Rule::Skip,
+        name: "skip-nothing",
+        instead: "adapters take in again all that was written directly",
+        breaks: None,
     },
 ];

@@ -1,0 +1,79 @@
+//! What one stream written directly runs on: the log within the process, and the sinks' tasks that read it.
+//!
+//! Must not decide when.
+
+use async_trait::async_trait;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::direct_log::DirectLog;
+use super::{DirectSinks, Journal};
+use crate::adapter::config::Fencing as ReaderFencing;
+use crate::adapter::{Adapter, AdapterPorts, EpochView};
+use crate::cause::Stop;
+use crate::deployer::Fencing;
+use crate::deployer::leader::Leader;
+use crate::metrics::Registry;
+
+/// The part of the budget that the log may hold, and the part for the documents; the rest is the stream's.
+const SHARE: usize = 4;
+
+impl Leader {
+    /// A log in Kafka's place, for one stream.
+    pub(super) fn direct_log(&mut self, sinks: &DirectSinks) -> DirectLog {
+        self.fallback.serial += 1;
+        let config = &self.course.config;
+        let journals = sinks.config.sinks.iter().filter_map(|sink| {
+            let cluster = Arc::clone(sinks.indexes.get(&sink.name)?);
+            let journal = Journal::new(cluster, &config.pipeline, &sink.name, (self.term, self.fallback.runs));
+            Some((sinks.config.group(&sink.name), journal))
+        });
+        let budget = config.budget_bytes / SHARE;
+        let log = DirectLog::new(&config.topic, config.partitions, self.fallback.serial, budget, journals.collect());
+        let mut config = (**config).clone();
+        // Delivered is acknowledged: there are no transactions here.
+        config.fencing = Fencing::Versions;
+        self.course.config = Arc::new(config);
+        self.course.ports.log = Arc::new(log.clone());
+        log
+    }
+
+    /// The sinks' tasks, as in an adapter. They end with what is returned.
+    pub(super) fn direct_tasks(&self, sinks: &DirectSinks, log: &DirectLog) -> Result<Tasks, Stop> {
+        let mut config = sinks.config.clone();
+        config.fencing = ReaderFencing::Versions;
+        config.buffer_bytes = (self.course.config.budget_bytes / SHARE).max(1 << 20);
+        let ports = AdapterPorts {
+            log: Arc::new(log.clone()),
+            indexes: sinks.indexes.clone(),
+            epochs: Arc::new(Own(self.state.epoch.number)),
+        };
+        // The adapters' own metrics tell of Kafka's path.
+        let adapter = Adapter::new(config, ports, self.course.env.clone(), Registry::default())?;
+        let (stop, stopped) = watch::channel(false);
+        Ok(Tasks { task: tokio::spawn(adapter.run(stopped)), _stop: stop })
+    }
+}
+
+/// Sinks' tasks that end when this is dropped.
+pub struct Tasks {
+    task: JoinHandle<Result<(), Stop>>,
+    _stop: watch::Sender<bool>,
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The leader's own epoch: nothing higher can be known.
+struct Own(u16);
+
+#[async_trait]
+impl EpochView for Own {
+    async fn read(&self) -> Result<u16, String> {
+        Ok(self.0)
+    }
+}
