@@ -37,6 +37,9 @@ pub enum Command {
     /// List the alarms there are, or send a test notice to the webhook
     #[command(subcommand)]
     Alarms(AlarmsCommand),
+    /// Show or switch whether a pipeline's leader writes documents itself, past Kafka
+    #[command(subcommand)]
+    Fallback(FallbackCommand),
 }
 
 /// Where the configuration is.
@@ -200,6 +203,45 @@ pub struct SetArgs {
     pub json: bool,
 }
 
+/// `towpath fallback …`.
+#[derive(Debug, Subcommand)]
+pub enum FallbackCommand {
+    /// Write documents directly from now on, whatever Kafka does; Kafka gets all of it afterwards
+    On(FallbackArgs),
+    /// Never write documents directly, whatever the configuration says
+    Off(FallbackArgs),
+    /// Do as the configuration says
+    Auto(FallbackArgs),
+    /// Print what was asked for, and what was written directly and is not in Kafka yet
+    Status(FallbackArgs),
+}
+
+impl FallbackCommand {
+    /// The arguments, which all of them have.
+    pub fn args(&self) -> &FallbackArgs {
+        match self {
+            Self::On(args) | Self::Off(args) | Self::Auto(args) | Self::Status(args) => args,
+        }
+    }
+}
+
+/// The arguments of `towpath fallback …`.
+#[derive(Debug, Args)]
+pub struct FallbackArgs {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// The pipeline; may be left out if the configuration has one
+    #[arg(long, value_name = "NAME")]
+    pub pipeline: Option<String>,
+    /// Why, for whoever asks later
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub reason: String,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Where `position set` goes to.
 #[derive(Debug, Clone, Args)]
 #[group(required = true, multiple = false)]
@@ -328,6 +370,7 @@ impl Cli {
             Command::Position(PositionCommand::Set(args)) => args.json,
             Command::Schema(SchemaCommand::Show(args)) => args.json,
             Command::Schema(SchemaCommand::Resolve(args)) => args.json,
+            Command::Fallback(command) => command.args().json,
         }
     }
 }

@@ -192,6 +192,7 @@ fn deployer(status: &DeployerStatus, ended: Vec<Reason>) -> DeployerReadiness {
     );
     reasons.extend(status.waiting.iter().map(|waiting| Reason::from(&waiting.stop)));
     reasons.extend(status.held.iter().map(Reason::from));
+    reasons.extend(status.past_kafka().iter().map(Reason::from));
     DeployerReadiness {
         ready: status.ready() && reasons.is_empty(),
         role: status.role,

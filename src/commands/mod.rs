@@ -3,6 +3,7 @@
 mod alarms;
 mod binlog;
 mod check;
+mod fallback;
 mod position;
 mod run;
 mod schema;
@@ -22,6 +23,7 @@ pub fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Run(args) => run::run(&args),
         Command::Position(command) => position::position(&command),
         Command::Schema(command) => schema::schema(&command),
+        Command::Fallback(command) => fallback::fallback(&command),
     }
 }
 

@@ -143,8 +143,12 @@ pub(super) fn read(name: String, section: Section<'_>, folder: &Path) -> Option<
     };
     read_checkpoint(&section, &mut deployer);
     read_failover(&section, &mut deployer);
+    read_fallback(&section, &mut deployer);
     let context = sink::Context { topic: &deployer.topic, folder, time_zone };
     let sinks: Vec<Sink> = section.sections("sink").into_iter().filter_map(|sink| sink::read(sink, &context)).collect();
+    if deployer.fallback.automatic && sinks.is_empty() {
+        section.problem("fallback", "is for documents, but the pipeline has no sink");
+    }
     rules::within_pipeline(&section, &deployer.tables, &sinks);
     deployer.whole_rows = !sinks.is_empty();
     let line = section.line();
@@ -186,6 +190,14 @@ fn read_failover(section: &Section<'_>, deployer: &mut DeployerConfig) {
     let allowed = Duration::from_secs(60)..=Duration::from_secs(7 * 86_400);
     deployer.horizon = failover.duration("horizon", allowed, deployer.horizon);
     failover.finish();
+}
+
+fn read_fallback(section: &Section<'_>, deployer: &mut DeployerConfig) {
+    let Some(fallback) = section.section("fallback") else { return };
+    deployer.fallback.automatic = fallback.boolean("automatic", deployer.fallback.automatic);
+    let allowed = Duration::from_secs(1)..=Duration::from_secs(3600);
+    deployer.fallback.after = fallback.duration("after", allowed, deployer.fallback.after);
+    fallback.finish();
 }
 
 fn read_source(section: Section<'_>, folder: &Path, deployer: &mut DeployerConfig) -> Option<Source> {

@@ -67,6 +67,21 @@ fn a_good_configuration_is_read_with_its_defaults() {
 }
 
 #[test]
+fn the_fallback_path_is_off_unless_it_is_told_and_needs_a_sink() {
+    let fallback = |text: &str| read(text).map(|config| config.pipelines[0].deployer.fallback);
+    assert!(!fallback(GOOD).unwrap().automatic);
+    let with = |keys: &str| GOOD.replacen("start = \"now\"", &format!("start = \"now\"\nfallback = {{ {keys} }}"), 1);
+    let read = fallback(&with("automatic = true, after = \"3s\"")).unwrap();
+    assert_eq!((read.automatic, read.after.as_secs()), (true, 3));
+    let wrong = fallback(&with("automatik = true")).unwrap_err();
+    assert!(wrong[0].message.contains("automatic"), "{wrong:?}");
+    let alone = with("automatic = true");
+    let alone = alone.split("[[pipeline").next().unwrap();
+    let wrong = fallback(alone).unwrap_err();
+    assert!(wrong[0].key.contains("fallback") && wrong[0].message.contains("sink"), "{wrong:?}");
+}
+
+#[test]
 fn secrets_are_not_shown_by_debug() {
     let text = GOOD.replace("partition_by", "properties = { \"sasl.password\" = \"s3cr:t@/\" }, partition_by");
     let config = read(&text.replace("index =", "user = \"u\"\npassword = { file = \"secret.txt\" }\nindex =")).unwrap();

@@ -28,6 +28,8 @@ crate::bodies! { Elasticsearch:
     "es-object-and-concrete-value" => object_error,
     "es-strict-dynamic-mapping" => strict,
     "es-write-block-403" => write_block,
+    "es-blocked-writes-refused-and-read" => blocked_writes,
+    "es-deleted-index-is-gone" => deleted_index,
     "es-closed-index-400" => closed,
     "es-bulk-to-missing-index-creates-it" => missing_index,
     "es-refresh-visibility" => refresh,
@@ -260,6 +262,33 @@ async fn write_block(lab: &dyn ElasticsearchLab) -> Result<()> {
     ensure!(stored(lab, &index, "a").await?.map(|found| found.0) == Some(1), "reading is blocked too");
     lab.write_block(&index, false).await?;
     is(&put(lab, &index, "a", 2, &json!({})).await?, 200, None)
+}
+
+/// A journal that was sealed: nothing more goes in, all that is in can be read.
+async fn blocked_writes(lab: &dyn ElasticsearchLab) -> Result<()> {
+    let index = index_with(lab, true, json!({"dynamic": false})).await?;
+    let entry = json!({"value": "{\"a\":1}", "headers": [["towpath-epoch", "1"]]});
+    put(lab, &index, "a", 1, &entry).await?;
+    lab.index().block_writes(&index).await?;
+    lab.index().block_writes(&index).await.context("again")?;
+    for id in ["a", "b"] {
+        is(&put(lab, &index, id, 1, &entry).await?, 403, Some("cluster_block_exception"))?;
+    }
+    lab.index().refresh(&index).await?;
+    let found = lab.index().scan(&index, &json!({"match_all": {}}), None, 10).await?;
+    ensure!(found.len() == 1 && serde_json::from_slice::<Value>(&found[0].1)? == entry, "{found:?}");
+    match lab.index().block_writes(&lab.fresh()).await {
+        Err(_) => Ok(()),
+        Ok(()) => bail!("an absent index was sealed"),
+    }
+}
+
+async fn deleted_index(lab: &dyn ElasticsearchLab) -> Result<()> {
+    let index = index(lab).await?;
+    put(lab, &index, "a", 1, &json!({})).await?;
+    lab.index().delete_index(&index).await?;
+    ensure!(lab.index().meta(&index).await?.is_none(), "it is still there");
+    lab.index().delete_index(&index).await.context("an absent one is as good as deleted")
 }
 
 async fn closed(lab: &dyn ElasticsearchLab) -> Result<()> {

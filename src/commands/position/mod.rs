@@ -42,6 +42,7 @@ pub(super) fn chosen<'a>(config: &'a Config, name: Option<&str>) -> Result<Vec<&
     }
 }
 
+/// The pipeline that is named, or the only one.
 pub(super) fn one<'a>(config: &'a Config, name: Option<&str>) -> Result<&'a Pipeline, Failure> {
     let names = || config.pipelines.iter().map(|pipeline| pipeline.name.as_str());
     match (name, &config.pipelines[..]) {
@@ -131,6 +132,7 @@ fn summary(state: &PipelineState) -> Value {
         "leader": state.leader.instance,
         "pending_repairs": state.pending,
         "order": state.order,
+        "fallback_runs": state.fallback,
         "ring_entries": state.ring.entries().len(),
         "audit": state.audit,
     })

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use towpath_engine::adapter::{Adapter, AdapterPorts};
 use towpath_engine::cause::Stop;
+use towpath_engine::deployer::fallback::DirectSinks;
 use towpath_engine::deployer::{Deployer, DeployerHandle, Ports, settings};
 use towpath_engine::env::Env;
 use towpath_engine::metrics::Registry;
@@ -87,7 +88,13 @@ impl Running {
                 coordinator: Arc::clone(&services.coordinator),
                 indexes: services.epoch_indexes(pipeline),
             };
-            Deployer::new(config, ports, env.clone(), registry.clone())
+            let (deployer, handle) = Deployer::new(config, ports, env.clone(), registry.clone());
+            if pipeline.sinks.is_empty() {
+                return (deployer, handle);
+            }
+            // Definitions come with the records.
+            let sinks = DirectSinks { config: pipeline.adapter(Vec::new(), share), indexes: services.indexes.clone() };
+            (deployer.with_direct(sinks), handle)
         });
         let deployer_status = deployer.as_ref().map(|(_, handle)| handle.status());
         let adapter_status = adapter.as_ref().map(Adapter::status);
