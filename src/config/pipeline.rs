@@ -197,6 +197,14 @@ fn read_fallback(section: &Section<'_>, deployer: &mut DeployerConfig) {
     deployer.fallback.automatic = fallback.boolean("automatic", deployer.fallback.automatic);
     let allowed = Duration::from_secs(1)..=Duration::from_secs(3600);
     deployer.fallback.after = fallback.duration("after", allowed, deployer.fallback.after);
+    if fallback.has("unindexed_after") {
+        let allowed = Duration::from_secs(10)..=Duration::from_secs(3600);
+        let after = fallback.duration("unindexed_after", allowed, Duration::from_secs(60));
+        deployer.fallback.unindexed_after = Some(after);
+        if !deployer.fallback.automatic {
+            fallback.problem("unindexed_after", "means nothing without `automatic = true`");
+        }
+    }
     fallback.finish();
 }
 

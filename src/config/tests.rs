@@ -73,6 +73,11 @@ fn the_fallback_path_is_off_unless_it_is_told_and_needs_a_sink() {
     let with = |keys: &str| GOOD.replacen("start = \"now\"", &format!("start = \"now\"\nfallback = {{ {keys} }}"), 1);
     let read = fallback(&with("automatic = true, after = \"3s\"")).unwrap();
     assert_eq!((read.automatic, read.after.as_secs()), (true, 3));
+    assert_eq!(read.unindexed_after, None);
+    let read = fallback(&with("automatic = true, unindexed_after = \"1m\"")).unwrap();
+    assert_eq!(read.unindexed_after.map(|after| after.as_secs()), Some(60));
+    let wrong = fallback(&with("unindexed_after = \"1m\"")).unwrap_err();
+    assert!(wrong[0].message.contains("automatic"), "{wrong:?}");
     let wrong = fallback(&with("automatik = true")).unwrap_err();
     assert!(wrong[0].message.contains("automatic"), "{wrong:?}");
     let alone = with("automatic = true");

@@ -31,6 +31,7 @@ crate::bodies! { Kafka:
     "kafka-fetch-below-start-out-of-range" => below_start,
     "kafka-fetch-beyond-end-out-of-range" => beyond_end,
     "kafka-pause-stops-fetching" => pause,
+    "kafka-group-tells-its-members" => members,
     "kafka-rebalance-waits-for-release" => rebalance,
     "kafka-commit-while-revoked-counts" => commit_while_revoked,
     "kafka-stopped-is-unavailable" => stopped,
@@ -292,6 +293,22 @@ async fn new_group(lab: &dyn KafkaLab) -> Result<()> {
     let (mut consumer, partitions) = alone(lab, &name).await?;
     consumer.close().await;
     ensure!(partitions == BTreeMap::from([(0, None), (1, None)]), "{partitions:?}");
+    Ok(())
+}
+
+async fn members(lab: &dyn KafkaLab) -> Result<()> {
+    let name = topic(lab, 1).await?;
+    let group = format!("group-of-{name}");
+    let before = lab.log().members(&group).await?;
+    let (mut consumer, _) = alone(lab, &name).await?;
+    let meanwhile = lab.log().members(&group).await?;
+    consumer.close().await;
+    ensure!((before, meanwhile) == (0, 1), "{before} members before, {meanwhile} meanwhile");
+    let deadline = Instant::now() + WAIT;
+    while lab.log().members(&group).await? > 0 {
+        ensure!(Instant::now() < deadline, "it has left and is still counted");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     Ok(())
 }
 

@@ -49,6 +49,18 @@ impl Admin {
         blocking(move || self.marks(&topic, partition)).await
     }
 
+    /// How many members a consumer group has; a group that is unknown has none.
+    pub(super) async fn members(self: Arc<Self>, group: String) -> Result<usize, LogError> {
+        blocking(move || {
+            self.serve();
+            let found = self.client.fetch_group_list(Some(&group), self.config.request_timeout);
+            let found = found.map_err(|err| self.named(&err))?;
+            let of_that_name = found.groups().iter().filter(|known| known.name() == group);
+            Ok(of_that_name.map(|known| known.members().len()).sum())
+        })
+        .await
+    }
+
     fn count(&self, topic: &str) -> Result<u32, LogError> {
         self.serve();
         let deadline = Instant::now() + self.config.request_timeout;

@@ -105,6 +105,10 @@ impl EventLog for KafkaLog {
         Ok(Box::new(consumer::join(Arc::clone(&self.config), Arc::clone(&self.admin), topic, group).await?))
     }
 
+    async fn members(&self, group: &str) -> Result<usize, LogError> {
+        Arc::clone(&self.admin).members(group.to_string()).await
+    }
+
     async fn read(
         &self,
         topic: &str,

@@ -61,6 +61,8 @@ pub struct Meters {
     pub fallback: Metric,
     /// Times documents were begun to be written directly.
     pub fallback_runs: Metric,
+    /// Sinks whose consumer group has no member.
+    pub sinks_unindexed: Metric,
     /// Rows read again by repairs.
     pub repaired_rows: Metric,
     /// Epochs begun because another server or another history answered.
@@ -111,6 +113,10 @@ impl Meters {
                 "0: through Kafka; 1: documents are written directly; 2: through Kafka again, which catches up",
             ),
             fallback_runs: counter("towpath_fallback_runs_total", "Times documents were begun to be written directly"),
+            sinks_unindexed: gauge(
+                "towpath_sinks_unindexed",
+                "Sinks whose consumer group has no member, as a leader that can reach their clusters sees it",
+            ),
             repaired_rows: counter("towpath_repaired_rows_total", "Keys whose rows were read again by repairs"),
             failovers: counter(
                 "towpath_failovers_total",

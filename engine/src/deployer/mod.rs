@@ -52,7 +52,7 @@ use course::Course;
 use fallback::DirectSinks;
 use meters::Meters;
 
-pub use config::{DeployerConfig, Fencing, GeometryText, PartitionBy, RecordMode, Start, TableFilter};
+pub use config::{DeployerConfig, FallbackConfig, Fencing, GeometryText, PartitionBy, RecordMode, Start, TableFilter};
 pub use epochs::StateEpochs;
 pub use status::{DeployerStatus, Role, StatusCell, Waiting};
 

@@ -111,6 +111,9 @@ pub trait EventLog: Send + Sync {
     /// Joins consumer group `group` on `topic` (cooperative rebalance, read_committed, no auto-commit, no auto-reset).
     async fn consumer(&self, topic: &str, group: &str) -> Result<Box<dyn LogConsumer>, LogError>;
 
+    /// How many members a consumer group has; a group that nobody knows has none.
+    async fn members(&self, group: &str) -> Result<usize, LogError>;
+
     /// Reads one partition from `from` (or the first kept offset if lower) without a group, read_committed: at most
     /// `max` records below `to`; for looking at the tail. The second value is the next offset to read: it reaches `to`
     /// when only markers or aborted records are left before it.

@@ -165,6 +165,10 @@ impl EventLog for DirectLog {
         }
     }
 
+    async fn members(&self, group: &str) -> Result<usize, LogError> {
+        Err(elsewhere(group))
+    }
+
     async fn read(
         &self,
         _topic: &str,

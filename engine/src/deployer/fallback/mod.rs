@@ -10,6 +10,7 @@
 
 mod consumer;
 mod direct_log;
+mod indexers;
 mod journal;
 mod repair;
 mod runs;
@@ -38,6 +39,7 @@ use crate::ports::log::{EventLog, ProducerMode};
 use crate::state::FallbackRun;
 
 use direct_log::DirectLog;
+use indexers::Indexers;
 pub use journal::Journal;
 pub use switch::{Phase, Seen, Switch, Wish};
 pub use wishes::{NODE, Order, Wishes};
@@ -49,11 +51,13 @@ pub struct FallbackConfig {
     pub automatic: bool,
     /// So long Kafka acknowledges nothing although there is something, or cannot be opened.
     pub after: Duration,
+    /// So long a sink's consumer group has no member; `None`: that alone is no reason.
+    pub unindexed_after: Option<Duration>,
 }
 
 impl Default for FallbackConfig {
     fn default() -> Self {
-        Self { automatic: false, after: Duration::from_secs(10) }
+        Self { automatic: false, after: Duration::from_secs(10), unindexed_after: None }
     }
 }
 
@@ -76,6 +80,8 @@ const BEFORE_OUTAGE: Duration = Duration::from_secs(60);
 pub struct Fallback {
     switch: Switch,
     wishes: Option<Wishes>,
+    /// Whether anybody indexes; `None` without sinks.
+    indexers: Option<Indexers>,
     /// Kafka's path while documents are written directly.
     kept: Option<Kept>,
     /// Since when Kafka acknowledges nothing although there is something, or cannot be opened.
@@ -106,10 +112,16 @@ struct Kept {
 impl Fallback {
     /// For a new leader. Without `wishes` nobody can ask for anything.
     pub fn new(course: &Course, wishes: Option<Wishes>) -> Self {
-        let FallbackConfig { automatic, after } = course.config.fallback;
+        let FallbackConfig { automatic, .. } = course.config.fallback;
+        let config = FallbackConfig { automatic: automatic && course.direct.is_some(), ..course.config.fallback };
+        let indexers = course.direct.as_ref().map(|direct| {
+            let groups = direct.config.sinks.iter().map(|sink| direct.config.group(&sink.name)).collect();
+            Indexers::new(Arc::clone(&course.ports.log), groups, course.meters.sinks_unindexed.clone())
+        });
         Self {
-            switch: Switch::new(automatic && course.direct.is_some(), after),
+            switch: Switch::new(config),
             wishes,
+            indexers,
             kept: None,
             silent_since: None,
             shown: None,
@@ -154,14 +166,18 @@ impl Fallback {
         }
         let shown = self.shown.as_ref().filter(|(of, _)| *of == epoch).map(|(_, highest)| highest.offset);
         let behind = shown.is_some_and(|shown| carried.is_none_or(|carried| carried <= shown));
-        let seen =
-            Seen { wish: self.wish(), silent: self.silent_since.map(|since| since.elapsed()), answers: false, behind };
+        let (silent, unindexed) = (self.silent_since.map(|since| since.elapsed()), self.unindexed());
+        let seen = Seen { wish: self.wish(), silent, unindexed, answers: false, behind };
         let before = self.switch.phase();
         let phase = self.switch.on(&seen);
         if phase != before {
             show(course, phase);
         }
         phase == Phase::Direct
+    }
+
+    fn unindexed(&self) -> Option<Duration> {
+        self.indexers.as_ref().and_then(Indexers::gone_for)
     }
 
     fn wish(&self) -> Wish {
@@ -231,6 +247,7 @@ impl Leader {
     /// have been indexed; without one, what Kafka has acknowledged.
     fn direct_start(&self) -> Carried {
         let silent = self.fallback.silent_since.map_or(Duration::ZERO, |since| since.elapsed());
+        let silent = silent.max(self.fallback.unindexed().unwrap_or_default());
         let before_ms = self.course.env.wall_ms().saturating_sub((silent + BEFORE_OUTAGE).as_millis() as u64);
         let epoch = self.state.epoch.number;
         let mut points = self
@@ -257,7 +274,8 @@ impl Leader {
             let log = self.direct_log(sinks);
             let tasks = self.direct_tasks(sinks, &log)?;
             let Some(course) = self.fallback.kept.as_ref().map(|kept| kept.course.clone()) else { return Ok(()) };
-            let over = over(course, self.fallback.wishes.as_ref().map(Wishes::follow));
+            let wishes = self.fallback.wishes.as_ref().map(Wishes::follow);
+            let over = over(course, wishes, self.fallback.indexers.as_ref().map(Indexers::follow));
             let end = tokio::select! {
                 biased;
                 seen = over => Err(seen),
@@ -364,21 +382,27 @@ pub fn higher(one: Option<Highest>, other: Option<Highest>) -> Option<Highest> {
 }
 
 /// Returns when writing directly may be over, with what is known then.
-async fn over(course: Course, mut wishes: Option<watch::Receiver<Wish>>) -> Seen {
+async fn over(
+    course: Course,
+    mut wishes: Option<watch::Receiver<Wish>>,
+    indexers: Option<watch::Receiver<Option<Instant>>>,
+) -> Seen {
     loop {
         let wish = wishes.as_mut().map_or(Wish::Auto, |wishes| *wishes.borrow_and_update());
-        let (answers, patience) = match wish {
-            Wish::On => (false, ASK_EVERY),
+        let answers = match wish {
+            Wish::On => false,
             Wish::Off => return Seen { wish, ..Seen::default() },
             Wish::Auto => {
                 let asked = course.ports.log.topic(&course.config.topic);
                 let answer = tokio::time::timeout(course.config.read_deadline, asked).await;
-                (matches!(answer, Ok(Ok(_))), ASK_EVERY)
+                matches!(answer, Ok(Ok(_)))
             }
         };
-        if answers || wish == Wish::Auto && !course.config.fallback.automatic {
+        let FallbackConfig { automatic, unindexed_after, .. } = course.config.fallback;
+        let gone_since = indexers.as_ref().and_then(|since| *since.borrow()).filter(|_| unindexed_after.is_some());
+        if wish == Wish::Auto && (!automatic || answers && gone_since.is_none()) {
             return Seen { wish, answers, ..Seen::default() };
         }
-        tokio::time::sleep(patience).await;
+        tokio::time::sleep(ASK_EVERY).await;
     }
 }

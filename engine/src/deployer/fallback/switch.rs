@@ -3,7 +3,9 @@
 //! | state | when | next |
 //! |---|---|---|
 //! | normal | told `on`; or told nothing, automatic, and Kafka silent for `after` | direct |
-//! | direct | told `off`; or told nothing, and Kafka answers (or nothing is automatic) | catching-up |
+//! | normal | told nothing, automatic, and a sink without adapter for `unindexed_after` | direct |
+//! | direct | told `off`; or told nothing, and Kafka answers and all sinks have adapters | catching-up |
+//! | direct | told nothing, and nothing is automatic | catching-up |
 //! | catching-up | Kafka's path has passed what was written directly | normal |
 //! | catching-up | as from normal | direct |
 //!
@@ -11,6 +13,8 @@
 
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+
+use super::FallbackConfig;
 
 /// Which way changes take to the documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -45,6 +49,8 @@ pub struct Seen {
     pub wish: Wish,
     /// For how long Kafka has acknowledged nothing although there is something, or has not let itself be opened.
     pub silent: Option<Duration>,
+    /// For how long a sink has had no adapter.
+    pub unindexed: Option<Duration>,
     /// Kafka has just answered; only asked while writing directly.
     pub answers: bool,
     /// Kafka's path has not passed what was written directly.
@@ -55,14 +61,13 @@ pub struct Seen {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Switch {
     phase: Phase,
-    automatic: bool,
-    after: Duration,
+    config: FallbackConfig,
 }
 
 impl Switch {
-    /// Begins in the normal state. `automatic`: go direct without being told once Kafka is silent for `after`.
-    pub fn new(automatic: bool, after: Duration) -> Self {
-        Self { phase: Phase::Normal, automatic, after }
+    /// Begins in the normal state.
+    pub fn new(config: FallbackConfig) -> Self {
+        Self { phase: Phase::Normal, config }
     }
 
     /// The state as it is.
@@ -72,15 +77,18 @@ impl Switch {
 
     /// Takes in what is known now; the state it leads to.
     pub fn on(&mut self, seen: &Seen) -> Phase {
+        let FallbackConfig { automatic, after, unindexed_after } = self.config;
+        let silent = seen.silent.is_some_and(|silent| silent >= after);
+        let unindexed = seen.unindexed.zip(unindexed_after).is_some_and(|(gone, after)| gone >= after);
         let due = match seen.wish {
             Wish::On => true,
             Wish::Off => false,
-            Wish::Auto => self.automatic && seen.silent.is_some_and(|silent| silent >= self.after),
+            Wish::Auto => automatic && (silent || unindexed),
         };
         let over = match seen.wish {
             Wish::On => false,
             Wish::Off => true,
-            Wish::Auto => seen.answers || !self.automatic,
+            Wish::Auto => !automatic || seen.answers && (seen.unindexed.is_none() || unindexed_after.is_none()),
         };
         self.phase = match self.phase {
             Phase::Normal | Phase::CatchingUp if due => Phase::Direct,
@@ -101,25 +109,24 @@ mod tests {
 
     fn seen() -> impl Strategy<Value = Seen> {
         let wish = prop_oneof![3 => Just(Wish::Auto), 1 => Just(Wish::On), 1 => Just(Wish::Off)];
-        (wish, proptest::option::of(0u64..20), any::<bool>(), any::<bool>()).prop_map(
-            |(wish, silent, answers, behind)| {
-                let silent = silent.map(Duration::from_secs);
-                Seen { wish, silent, answers, behind }
-            },
-        )
+        let span = || proptest::option::of((0u64..20).prop_map(Duration::from_secs));
+        (wish, span(), span(), any::<bool>(), any::<bool>())
+            .prop_map(|(wish, silent, unindexed, answers, behind)| Seen { wish, silent, unindexed, answers, behind })
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(20_000))]
 
         /// Whatever happened before: who asks is heard at once, nobody goes direct for nothing, nobody comes back to
-        /// a Kafka that does not answer, and when all is well it is normal again after two looks.
+        /// a Kafka that does not answer or that nobody reads, and when all is well it is normal again after two looks.
         #[test]
         fn every_history_keeps_the_table(
             automatic in any::<bool>(),
+            watches in any::<bool>(),
             history in proptest::collection::vec(seen(), 1..40),
         ) {
-            let mut switch = Switch::new(automatic, AFTER);
+            let unindexed_after = watches.then_some(AFTER);
+            let mut switch = Switch::new(FallbackConfig { automatic, after: AFTER, unindexed_after });
             for seen in history {
                 let before = switch.phase();
                 let after = switch.on(&seen);
@@ -127,10 +134,11 @@ mod tests {
                     Wish::On => prop_assert_eq!(after, Phase::Direct),
                     Wish::Off => prop_assert_ne!(after, Phase::Direct),
                     Wish::Auto => {
-                        let long = seen.silent.is_some_and(|silent| silent >= AFTER);
+                        let alone = watches && seen.unindexed.is_some_and(|gone| gone >= AFTER);
+                        let long = alone || seen.silent.is_some_and(|silent| silent >= AFTER);
                         let entered = before != Phase::Direct && after == Phase::Direct;
                         prop_assert_eq!(entered, before != Phase::Direct && automatic && long);
-                        if before == Phase::Direct && automatic && !seen.answers {
+                        if before == Phase::Direct && automatic && (!seen.answers || alone) {
                             prop_assert_eq!(after, Phase::Direct);
                         }
                     }

@@ -86,6 +86,16 @@ impl EventLog for Kafka {
         Ok(Box::new(ModelConsumer::new(self.clone(), topic, group, member)))
     }
 
+    async fn members(&self, group: &str) -> Result<usize, LogError> {
+        self.change(|cluster| {
+            cluster.reach()?;
+            let timeout = cluster.config.session_timeout;
+            let Some(group) = cluster.groups.get_mut(group) else { return Ok(0) };
+            group.expire(timeout);
+            Ok(group.members.len())
+        })
+    }
+
     async fn read(
         &self,
         topic: &str,

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tokio::time::sleep;
-use towpath_engine::deployer::Fencing;
 use towpath_engine::deployer::fallback::{Phase, Wish};
+use towpath_engine::deployer::{FallbackConfig, Fencing};
 use towpath_engine::ports::index::SearchIndex;
 
 use super::delivery::BOTH;
@@ -77,6 +77,42 @@ async fn with_no_adapter_left_documents_are_written_directly_when_told() {
         sinks.until_fresh(FRESH * 2, "told to").await;
         sinks.change_and_watch(20..40, FRESH).await;
         sinks.ask(Wish::Auto);
+        let indexing = sinks.index(fencing);
+        sinks.until_normal(&running, fencing).await;
+        running.drain().await;
+        indexing.stop().await;
+    }
+}
+
+/// Nobody indexes: the deployer notices, and comes back once somebody does.
+#[tokio::test(start_paused = true)]
+async fn with_no_adapter_left_documents_are_written_directly_by_themselves() {
+    for fencing in BOTH {
+        let mut sinks = Sinks::new();
+        let fallback = FallbackConfig {
+            automatic: true,
+            unindexed_after: Some(Duration::from_secs(30)),
+            ..FallbackConfig::default()
+        };
+        let running = sinks.start_with(1, fencing, fallback);
+        let indexing = sinks.index(fencing);
+        for id in 0..10 {
+            sinks.world.insert(id);
+        }
+        sinks.until_fresh(Duration::from_secs(60), "before the adapters go").await;
+        sleep(Duration::from_secs(120)).await;
+        assert_eq!(running.status().fallback, Phase::Normal, "all is well");
+        assert_eq!(running.metric("towpath_sinks_unindexed"), 0);
+        indexing.stop().await;
+        sinks.world.insert(10);
+        sleep(Duration::from_secs(20)).await;
+        assert_eq!(running.status().fallback, Phase::Normal, "adapters may be gone for a while");
+        assert_eq!(running.metric("towpath_sinks_unindexed"), 1);
+        running.until("it writes directly", |status| status.fallback == Phase::Direct).await;
+        sinks.until_fresh(FRESH, "what was in the log and not indexed").await;
+        sinks.change_and_watch(20..40, FRESH).await;
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(running.status().fallback, Phase::Direct, "Kafka answers, and nobody indexes");
         let indexing = sinks.index(fencing);
         sinks.until_normal(&running, fencing).await;
         running.drain().await;

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use towpath_engine::adapter::{Adapter, AdapterConfig, AdapterPorts, SinkConfig};
 use towpath_engine::cause::Stop;
 use towpath_engine::deployer::fallback::{DirectSinks, NODE, Order, Phase, Wish};
-use towpath_engine::deployer::{Deployer, Fencing, StateEpochs};
+use towpath_engine::deployer::{Deployer, FallbackConfig, Fencing, StateEpochs};
 use towpath_engine::metrics::Registry;
 use towpath_engine::ports::index::SearchIndex;
 use towpath_models::elasticsearch::{Elasticsearch, ElasticsearchConfig};
@@ -78,8 +78,13 @@ impl Sinks {
 
     /// Starts a deployer that may write documents directly.
     pub fn start(&self, instance: u32, fencing: Fencing, automatic: bool) -> Running {
+        self.start_with(instance, fencing, FallbackConfig { automatic, ..FallbackConfig::default() })
+    }
+
+    /// The same, with all that can be told about it.
+    pub fn start_with(&self, instance: u32, fencing: Fencing, fallback: FallbackConfig) -> Running {
         let mut config = self.world.config(instance, fencing);
-        config.fallback.automatic = automatic;
+        config.fallback = fallback;
         config.failover_after = Duration::from_secs(5);
         config.failover_min_interval = Duration::from_secs(1);
         let registry = Registry::default();

@@ -79,6 +79,11 @@ impl EventLog for RemoteLog {
         Ok(Box::new(RemoteConsumer::new(self.link.separate(), served)))
     }
 
+    async fn members(&self, group: &str) -> Result<usize, LogError> {
+        let group = group.to_owned();
+        self.call("log.members", |kafka| async move { kafka.members(&group).await }).await
+    }
+
     async fn read(
         &self,
         topic: &str,
