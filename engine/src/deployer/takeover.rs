@@ -399,6 +399,12 @@ impl Leader {
     /// Makes the epoch known where it must be known before anything is written under it: in every index, in the log.
     pub async fn begin_epoch(&mut self, producer: &mut dyn LogProducer) -> Result<(), Halt> {
         let (pipeline, number) = (self.course.config.pipeline.clone(), self.state.epoch.number);
+        // A record of a producer that was given up may arrive after the repair of what it tells, and no fence of the
+        // same term stops it: the next term's does.
+        let fenced_by_term = self.course.config.fencing == Fencing::Versions && !self.fallback.is_direct();
+        if fenced_by_term && self.state.leader.producers > 1 {
+            return Err(Halt::Lost(format!("epoch {number} begins under a term of its own")));
+        }
         repeat!(self, "meta", meta::raise(&self.course.ports.indexes, &pipeline, number));
         let about = (number, self.term, self.state.epoch.server.as_str());
         let partitions = self.topic.partitions();

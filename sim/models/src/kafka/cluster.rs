@@ -55,6 +55,8 @@ pub(crate) struct Cluster {
     pub up: bool,
     /// Records stay on the way until this ends.
     pub held: bool,
+    /// Records of these producers stay on the way until this ends.
+    pub held_producers: BTreeSet<u64>,
     pub faults: Faults<KafkaFault>,
     pub topics: BTreeMap<String, Topic>,
     pub hidden: Hidden,
@@ -71,6 +73,7 @@ impl Cluster {
             config,
             up: true,
             held: false,
+            held_producers: BTreeSet::new(),
             faults: Faults::default(),
             topics: BTreeMap::new(),
             hidden: Hidden::default(),
@@ -166,7 +169,8 @@ impl Cluster {
         if !self.up || self.held {
             return;
         }
-        let busy: Vec<u64> = self.producers.iter().filter(|(_, p)| !p.queue.is_empty()).map(|(id, _)| *id).collect();
+        let moving = self.producers.iter().filter(|(_, producer)| !producer.queue.is_empty()).map(|(id, _)| *id);
+        let busy: Vec<u64> = moving.filter(|id| !self.held_producers.contains(id)).collect();
         for producer in busy {
             while let Some((tag, record)) = self.producers.get_mut(&producer).and_then(|p| p.queue.pop_front()) {
                 let result = self.write(producer, record);

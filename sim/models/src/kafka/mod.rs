@@ -17,6 +17,7 @@ mod producer;
 
 use crate::faults::lock;
 use cluster::Cluster;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -185,6 +186,19 @@ impl Kafka {
     /// Records stay on their way until `false`: they arrive then, in order, whatever became of their producers.
     pub fn hold_records(&self, hold: bool) {
         self.change(|cluster| cluster.held = hold);
+    }
+
+    /// Records of the producers that are open now stay on their way; those of later producers pass them. `false` lets
+    /// them go on.
+    pub fn hold_producers(&self, hold: bool) {
+        self.change(|cluster| {
+            cluster.held_producers = if hold { cluster.producers.keys().copied().collect() } else { BTreeSet::new() };
+        });
+    }
+
+    /// How many records are on their way.
+    pub fn held_records(&self) -> usize {
+        lock(&self.state).producers.values().map(|state| state.queue.len()).sum()
     }
 
     /// Throws all members out of a group, as when their sessions expire; they become zombies that do not know it yet.

@@ -9,6 +9,7 @@ mod fallback;
 mod fallback_faults;
 mod fencing;
 mod harness;
+mod late_records;
 mod schemas;
 mod sinks;
 mod state;
