@@ -54,6 +54,10 @@ pub enum Canary {
     PreparedForgotten,
     /// After a rewind rows are read by the definitions that were reached before it.
     DefinitionsStay,
+    /// Documents are written directly before the journal knows of it.
+    JournalAfterWrite,
+    /// An epoch's rise reads no journal: what was written directly and is lost stays.
+    JournalUnrepaired,
 }
 
 impl Canary {
@@ -83,6 +87,8 @@ impl Canary {
         (Self::RepairFromTheEnd, "repair-from-the-end", "documents", "lost-tail-failover"),
         (Self::PreparedForgotten, "prepared-forgotten", "bounds", "xa-across-crash"),
         (Self::DefinitionsStay, "definitions-stay", "checkpoint", "ddl-in-flight"),
+        (Self::JournalAfterWrite, "journal-after-write", "documents", "mysql-failover-in-fallback"),
+        (Self::JournalUnrepaired, "journal-unrepaired", "documents", "mysql-failover-in-fallback"),
     ];
 }
 

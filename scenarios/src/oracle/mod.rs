@@ -3,6 +3,7 @@
 pub mod checkpoint;
 pub mod delivery;
 pub mod documents;
+pub mod freshness;
 pub mod history;
 pub mod identity;
 pub mod order;

@@ -71,6 +71,9 @@ pub struct Topology {
     pub row_metadata: RowMetadata,
     /// Orders that leave move to the database `archive`, and stay in the sink `full`.
     pub archive: bool,
+    /// Deployers write documents themselves once Kafka is silent for so long; without it they cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Span>,
 }
 
 impl Default for Topology {
@@ -85,6 +88,7 @@ impl Default for Topology {
             max_record_bytes: 900_000,
             row_metadata: RowMetadata::Full,
             archive: false,
+            fallback: None,
         }
     }
 }
@@ -170,6 +174,10 @@ pub struct Expect {
     pub dead_letters: Option<u32>,
     /// At least so many row changes arrive in the log.
     pub changes_at_least: Option<u32>,
+    /// While faults go on each committed change is searchable within this.
+    pub fresh_within: Option<Span>,
+    /// At least so often documents were begun to be written directly.
+    pub fallbacks_at_least: Option<u32>,
 }
 
 /// A scenario.

@@ -106,6 +106,12 @@ fn check_whole(scenario: &Scenario) -> Result<(), String> {
     if topology.deployers + topology.adapters > 12 {
         return Err("`topology` has more than 12 processes: a step costs time for each of them".into());
     }
+    if topology.fallback.is_some_and(|after| after < Span::from_millis(1_000)) {
+        return Err("`fallback` must be at least 1s".into());
+    }
+    if scenario.expect.fallbacks_at_least.is_some_and(|count| count > 0) && topology.fallback.is_none() {
+        return Err("fallbacks are expected, but `topology` has no `fallback`".into());
+    }
     if topology.standbys > 2 {
         return Err("`topology` has more than 2 standbys".into());
     }
@@ -210,6 +216,7 @@ mod tests {
                 fault("kind = \"mysql-loses-tail\"\nat = \"1s\"\ntimes = 1\n[workload]\ncolumns_move_every = \"1s\"\n"),
                 "does not go with",
             ),
+            ("learn = \"x\"\n[expect]\nfallbacks_at_least = 1\n".to_owned(), "has no `fallback`"),
         ];
         for (text, words) in cases {
             let error = error(&text);

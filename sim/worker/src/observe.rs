@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use serde_json::Value as Json;
@@ -12,23 +13,29 @@ use towpath_engine::gtid::GtidSet;
 use towpath_engine::ports::index::SearchIndex;
 use towpath_engine::state;
 use towpath_models::orders;
+use towpath_scenarios::calendar::iso;
 use towpath_scenarios::oracle::checkpoint::Checkpoints;
 use towpath_scenarios::oracle::delivery::Delivery;
 use towpath_scenarios::oracle::documents::{Document, SINKS, Verdict};
+use towpath_scenarios::oracle::freshness::{self, Freshness};
 use towpath_scenarios::oracle::history::{Accepted, History};
 use towpath_scenarios::oracle::identity::Identity;
 use towpath_scenarios::oracle::order::Order;
 use towpath_scenarios::oracle::search::Searches;
 use towpath_scenarios::oracle::{LogChange, Violation};
-use towpath_scenarios::scenario::{Deletes, Fencing, Topology, sinks};
-use towpath_scenarios::workload::{ARCHIVE, DATABASE, Row, Table, key_of};
+use towpath_scenarios::scenario::{Deletes, Expect, Fencing, Topology, sinks};
+use towpath_scenarios::workload::{
+    ARCHIVE, Change, DATABASE, Row, RowOp, Table, Transaction, Value, key_of, order_columns,
+};
 
 use crate::application::planned;
 use crate::faults::group;
 use crate::world::{ARCHIVED_IN, NAME, World};
 
+/// What a search of a sink shows: id and source.
+type Page = (&'static str, Vec<(String, bytes::Bytes)>);
 /// Documents of all aliases, as searches show them.
-type Shown = Arc<Mutex<Option<Vec<(&'static str, Vec<(String, bytes::Bytes)>)>>>>;
+type Shown = Arc<Mutex<Option<Vec<Page>>>>;
 
 /// All oracles with what they have seen.
 pub struct Observer {
@@ -42,6 +49,10 @@ pub struct Observer {
     checkpoints: Checkpoints,
     history: History,
     searches: Searches,
+    /// While it is judged.
+    freshness: Option<Freshness>,
+    /// When the last search was asked for.
+    searched: Duration,
     soft: bool,
     /// Rows may rightly show older states again: the source lost some, or all is read once more.
     turned_back: bool,
@@ -52,11 +63,13 @@ pub struct Observer {
     shown: Shown,
     /// The terms that the state has shown.
     pub terms: BTreeSet<i64>,
+    /// The runs of the fallback path that the state has shown: term and number.
+    pub runs: BTreeSet<(i64, u32)>,
 }
 
 impl Observer {
     /// For a run of this topology.
-    pub fn new(topology: &Topology) -> Self {
+    pub fn new(topology: &Topology, expect: &Expect) -> Self {
         Self {
             reader: Reader::new(),
             next: BTreeMap::new(),
@@ -68,19 +81,30 @@ impl Observer {
             checkpoints: Checkpoints::default(),
             history: History::default(),
             searches: Searches::default(),
+            freshness: expect.fresh_within.map(|within| Freshness::new(within.duration())),
+            searched: Duration::ZERO,
             soft: topology.deletes == Deletes::Soft,
             turned_back: false,
             commits: Vec::new(),
             dead: BTreeSet::new(),
             shown: Shown::default(),
             terms: BTreeSet::new(),
+            runs: BTreeSet::new(),
         }
     }
 
-    /// A transaction was committed at the source.
+    /// A transaction with so many rows was committed at the source.
     pub fn committed(&mut self, gtid: String, rows: usize) {
         self.delivery.committed(&gtid, rows);
         self.commits.push(gtid);
+    }
+
+    /// Orders that a transaction has changed are to be shown before long, where that is expected.
+    pub fn expect_shown(&mut self, gtid: &str, transaction: &Transaction, now: Duration) {
+        let Some(freshness) = &mut self.freshness else { return };
+        for op in transaction.ops.iter().filter(|op| op.table == Table::Orders) {
+            freshness.changed(op.key().to_string(), gtid, updated(op), now);
+        }
     }
 
     /// The source's history is another one: what it no longer has is owed to nobody.
@@ -94,10 +118,16 @@ impl Observer {
         tracing::info!(transactions = lost.len(), "the source has lost");
         for gtid in lost {
             self.delivery.lost(&gtid, epoch);
+            self.freshness.iter_mut().for_each(|freshness| freshness.lost(&gtid));
             if let Ok(one) = gtid.parse() {
                 self.checkpoints.lost(&one);
             }
         }
+    }
+
+    /// Faults end: documents may take their time from now on.
+    pub fn calm(&mut self) {
+        self.freshness = None;
     }
 
     /// Whether it was another one before.
@@ -141,6 +171,7 @@ impl Observer {
         self.dead_records(world)?;
         let state = state::decode(&bytes).map_err(|stop| Violation::new("checkpoint", stop.to_string()))?;
         self.terms.insert(state.leader.term);
+        self.runs.extend(state.fallback.iter().map(|run| (run.term, run.number)));
         self.checkpoints.state(&state, &self.commits, &self.delivery)
     }
 
@@ -154,6 +185,7 @@ impl Observer {
             self.index(world)?;
         }
         let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.is_fresh(shown.as_deref())?;
         for (alias, documents) in shown.iter().flatten().filter(|_| self.soft && !self.turned_back) {
             for (id, source) in documents {
                 if let Ok(source) = serde_json::from_slice::<Json>(source) {
@@ -164,8 +196,20 @@ impl Observer {
         Ok(())
     }
 
+    /// Judges what the last search has shown of the orders.
+    fn is_fresh(&mut self, shown: Option<&[Page]>) -> Result<(), Violation> {
+        let (Some(freshness), Some(shown)) = (&mut self.freshness, shown) else { return Ok(()) };
+        let Some((_, orders)) = shown.iter().find(|(sink, _)| *sink == freshness::SINK) else { return Ok(()) };
+        let updated = |(id, source): &(String, bytes::Bytes)| {
+            let source: Json = serde_json::from_slice(source).ok()?;
+            Some((id.clone(), source["updated_at"].as_str()?.to_owned()))
+        };
+        freshness.shows(&orders.iter().filter_map(updated).collect(), self.searched)
+    }
+
     /// Asks for a search of every sink, on the services' clock; [`Observer::look`] finds it after the next step.
-    pub fn search(&self, world: &World) {
+    pub fn search(&mut self, world: &World, now: Duration) {
+        self.searched = now;
         let (cluster, shown) = (world.elasticsearch.clone(), Arc::clone(&self.shown));
         world.at_services(move || {
             let all = serde_json::json!({ "match_all": {} });
@@ -319,4 +363,15 @@ fn rows(change: &ChangeRecord, partition: u32, place: i64) -> Vec<LogChange> {
         }
     };
     change.rows().map(one).collect()
+}
+
+/// When an order was changed, as documents have it; `None`: it is gone.
+fn updated(op: &RowOp) -> Option<String> {
+    match &op.change {
+        Change::Insert(row) | Change::Update { after: row, .. } => match row.get(order_columns::UPDATED_AT) {
+            Some(Value::Timestamp(ms)) => Some(iso(*ms)),
+            _ => None,
+        },
+        Change::Delete(_) => None,
+    }
 }

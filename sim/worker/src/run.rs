@@ -72,7 +72,7 @@ pub fn run(scenario: &Scenario, options: Options) -> Result<Outcome> {
     let mut course = Course {
         scenario,
         world,
-        observer: Observer::new(&scenario.topology),
+        observer: Observer::new(&scenario.topology, &scenario.expect),
         application: Application::new(scenario, options.seed),
         active: Vec::new(),
         begun: BTreeMap::new(),
@@ -165,6 +165,7 @@ impl Course<'_> {
         for active in std::mem::take(&mut self.active) {
             faults::end(&self.world, sim, &active);
         }
+        self.observer.calm();
         let fired = faults::fired(&self.world);
         faults::calm(&self.world);
         self.calm_since = sim.elapsed();
@@ -197,7 +198,7 @@ impl Course<'_> {
         if verdict.is_ok() && now >= *looked + LOOK {
             *looked = now;
             verdict = self.observer.look(&self.world);
-            self.observer.search(&self.world);
+            self.observer.search(&self.world, now);
         }
         Ok(verdict.err())
     }
@@ -272,7 +273,7 @@ impl Course<'_> {
                 return Ok(Some(Violation::new("bounds", text)));
             }
         }
-        self.observer.search(&self.world);
+        self.observer.search(&self.world, sim.elapsed());
         if let Some(violation) = self.step(sim, &mut Duration::from_secs(1 << 30))? {
             return Ok(Some(violation));
         }
@@ -299,6 +300,8 @@ impl Course<'_> {
             Some(format!("{} leaders, more takeovers were expected", self.observer.terms.len()))
         } else if expect.epochs_at_least.is_some_and(|least| u32::from(self.observer.epochs()) < least) {
             Some(format!("{} epochs after the first, more were expected", self.observer.epochs()))
+        } else if expect.fallbacks_at_least.is_some_and(|least| self.observer.runs.len() < least as usize) {
+            Some(format!("documents were written directly {} times, more was expected", self.observer.runs.len()))
         } else if expect.changes_at_least.is_some_and(|least| self.observer.rows() < least as usize) {
             Some(format!("{} row changes in the log, more were expected", self.observer.rows()))
         } else if expect.dead_letters.is_some_and(|count| self.observer.dead_letters() != count as usize) {

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::direct_log::{PARTITION, Shared};
 use super::journal::Journal;
+use crate::canary::{self, Canary};
 use crate::ports::index::IndexError;
 use crate::ports::log::{Committed, ConsumedRecord, ConsumerEvent, LogConsumer, LogError};
 
@@ -35,6 +36,8 @@ pub struct DirectConsumer {
     paused: bool,
     /// A batch on its way into the journal: kept here, so that cancelling loses nothing.
     writing: Option<(Batch, BoxFuture<'static, Result<(), IndexError>>)>,
+    /// Handed out and not in the journal: always empty, but for a canary.
+    unwritten: Batch,
 }
 
 impl DirectConsumer {
@@ -51,6 +54,7 @@ impl DirectConsumer {
             next: None,
             paused: false,
             writing: None,
+            unwritten: Batch::new(),
         }
     }
 
@@ -59,7 +63,11 @@ impl DirectConsumer {
         if batch.is_empty() {
             return;
         }
-        let (journal, entries, made) = (self.journal.clone(), batch.clone(), self.made);
+        let (journal, made) = (self.journal.clone(), self.made);
+        let mut entries = batch.clone();
+        if canary::on(Canary::JournalAfterWrite) {
+            std::mem::swap(&mut entries, &mut self.unwritten);
+        }
         let write = async move {
             if !made {
                 journal.make().await?;

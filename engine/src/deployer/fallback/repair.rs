@@ -3,6 +3,7 @@
 //!
 //! Must not finish a pending repair: that takes the log.
 
+use crate::canary::{self, Canary};
 use crate::deployer::leader::Leader;
 use crate::deployer::readback::ReadBack;
 use crate::deployer::stream::StreamEnd;
@@ -28,7 +29,9 @@ impl Leader {
         kept: &GtidSet,
         seen: &mut GtidSet,
     ) -> Result<u64, StreamEnd> {
-        let Some(sinks) = self.course.direct.clone() else { return Ok(0) };
+        let Some(sinks) = self.course.direct.clone().filter(|_| !canary::on(Canary::JournalUnrepaired)) else {
+            return Ok(0);
+        };
         let mut keys = 0;
         for run in self.state.fallback.clone() {
             for journal in journals(&sinks, &self.course.config.pipeline, &run) {

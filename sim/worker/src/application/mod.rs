@@ -100,7 +100,10 @@ impl<'a> Application<'a> {
         }
         let operations = columns::arranged(orders::operations(transaction), world.source());
         match world.source().commit(&operations) {
-            Ok(commit) => observer.committed(commit.gtid, transaction.ops.len()),
+            Ok(commit) => {
+                observer.expect_shown(&commit.gtid, transaction, now);
+                observer.committed(commit.gtid, transaction.ops.len());
+            }
             // The application hears that a row it wrote is not there any more.
             Err(error) if observer.has_turned_back() => tracing::debug!("refused by the source: {error}"),
             Err(error) => return Err(error.into()),

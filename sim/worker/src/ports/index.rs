@@ -70,6 +70,16 @@ impl SearchIndex for RemoteIndex {
         self.call("index.alias", |cluster| async move { cluster.put_alias(&alias).await }).await
     }
 
+    async fn block_writes(&self, index: &str) -> Result<(), IndexError> {
+        let index = index.to_owned();
+        self.call("index.block", |cluster| async move { cluster.block_writes(&index).await }).await
+    }
+
+    async fn delete_index(&self, index: &str) -> Result<(), IndexError> {
+        let index = index.to_owned();
+        self.call("index.delete", |cluster| async move { cluster.delete_index(&index).await }).await
+    }
+
     async fn refresh(&self, index: &str) -> Result<(), IndexError> {
         let index = index.to_owned();
         self.call("index.refresh", |cluster| async move { cluster.refresh(&index).await }).await

@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use towpath_engine::adapter::config::{Deletes as SinkDeletes, Fencing as SinkFencing, OnDelete, SourceConfig};
 use towpath_engine::adapter::{Adapter, AdapterConfig, AdapterPorts, AdapterStatus, SinkConfig};
+use towpath_engine::deployer::fallback::DirectSinks;
 use towpath_engine::deployer::{
-    Deployer, DeployerConfig, DeployerStatus, EpochIndex, Fencing as LogFencing, Ports, Role, Start, StateEpochs,
-    TableFilter,
+    Deployer, DeployerConfig, DeployerStatus, EpochIndex, FallbackConfig, Fencing as LogFencing, Ports, Role, Start,
+    StateEpochs, TableFilter,
 };
 use towpath_engine::env::Env;
 use towpath_engine::metrics::Registry;
@@ -198,6 +199,26 @@ impl Starter {
         SINKS.iter().map(sink).collect()
     }
 
+    fn adapter_config(&self) -> AdapterConfig {
+        let mut config = AdapterConfig::new(NAME, NAME);
+        config.tables = vec![Table::Orders.schema(DATABASE)];
+        if self.processes.topology.archive {
+            config.tables.push(Table::Orders.schema(ARCHIVE));
+        }
+        config.sinks = self.sinks();
+        config.fencing = match self.processes.topology.fencing {
+            Fencing::Transactions => SinkFencing::Transactions,
+            Fencing::Versions => SinkFencing::Versions,
+        };
+        config
+    }
+
+    /// The cluster of each sink: one for all.
+    fn indexes(&self) -> BTreeMap<String, Arc<dyn SearchIndex>> {
+        let index = self.index();
+        self.sinks().into_iter().map(|sink| (sink.name, Arc::clone(&index))).collect()
+    }
+
     async fn deploy(&self) {
         let topology = &self.processes.topology;
         let mut config = DeployerConfig::new(NAME, NAME, topology.partitions, 100 + self.number);
@@ -217,6 +238,9 @@ impl Starter {
             Ok(tables) => tables,
             Err(error) => return self.show(Running { ended: Some(format!("{error:?}")), ..Running::default() }),
         };
+        if let Some(after) = topology.fallback {
+            config.fallback = FallbackConfig { automatic: true, after: after.duration() };
+        }
         let index = self.index();
         let servers = self.models.0.all().iter().zip(topology.sources());
         let mut sources = servers.map(|(server, host)| {
@@ -234,7 +258,10 @@ impl Starter {
                 .map(|sink| EpochIndex { cluster: Arc::clone(&index), index: sink.concrete_index() })
                 .collect(),
         };
-        let (deployer, handle) = Deployer::new(config, ports, self.env(), Registry::default());
+        let (mut deployer, handle) = Deployer::new(config, ports, self.env(), Registry::default());
+        if topology.fallback.is_some() {
+            deployer = deployer.with_direct(DirectSinks { config: self.adapter_config(), indexes: self.indexes() });
+        }
         let running =
             Running { gate: self.network.gate.clone(), deployer: Some(handle.status()), ..Running::default() };
         self.show(running.clone());
@@ -243,18 +270,7 @@ impl Starter {
     }
 
     async fn adapt(&self) {
-        let mut config = AdapterConfig::new(NAME, NAME);
-        config.tables = vec![Table::Orders.schema(DATABASE)];
-        if self.processes.topology.archive {
-            config.tables.push(Table::Orders.schema(ARCHIVE));
-        }
-        config.sinks = self.sinks();
-        config.fencing = match self.processes.topology.fencing {
-            Fencing::Transactions => SinkFencing::Transactions,
-            Fencing::Versions => SinkFencing::Versions,
-        };
-        let index = self.index();
-        let indexes = config.sinks.iter().map(|sink| (sink.name.clone(), Arc::clone(&index))).collect();
+        let (config, indexes) = (self.adapter_config(), self.indexes());
         let epochs = Arc::new(StateEpochs::new(Arc::new(self.coordinators())));
         let ports = AdapterPorts { log: Arc::new(self.log()), indexes, epochs };
         let adapter = match Adapter::new(config, ports, self.env(), Registry::default()) {
