@@ -110,7 +110,8 @@ struct Kept {
 }
 
 impl Fallback {
-    /// For a new leader. Without `wishes` nobody can ask for anything.
+    /// For a new leader, in the normal state whatever this process showed when it led before. Without `wishes` nobody can
+    /// ask for anything.
     pub fn new(course: &Course, wishes: Option<Wishes>) -> Self {
         let FallbackConfig { automatic, .. } = course.config.fallback;
         let config = FallbackConfig { automatic: automatic && course.direct.is_some(), ..course.config.fallback };
@@ -118,6 +119,7 @@ impl Fallback {
             let groups = direct.config.sinks.iter().map(|sink| direct.config.group(&sink.name)).collect();
             Indexers::new(Arc::clone(&course.ports.log), groups, course.meters.sinks_unindexed.clone())
         });
+        show(course, Phase::Normal);
         Self {
             switch: Switch::new(config),
             wishes,
@@ -189,6 +191,7 @@ impl Fallback {
 fn show(course: &Course, phase: Phase) {
     let now_ms = course.env.wall_ms();
     match phase {
+        _ if course.status.get().fallback == phase => {}
         Phase::Direct => tracing::error!("fallback: Kafka is left out, documents are written directly"),
         Phase::CatchingUp => tracing::warn!("fallback: through Kafka again, which has to catch up"),
         Phase::Normal => tracing::warn!("fallback: over, Kafka has caught up"),

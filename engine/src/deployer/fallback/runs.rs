@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{DirectSinks, Fallback, Journal};
+use super::{DirectSinks, Fallback, Journal, show};
 use crate::cause::{Cause, Stop};
 use crate::deployer::course::{Course, Failure, Halt};
 use crate::deployer::encode::Highest;
@@ -105,6 +105,8 @@ impl Fallback {
             return Err(Failure::Halt(Halt::Stop(Stop::new(Cause::Config, detail))));
         };
         let epoch = state.epoch.number;
+        self.switch.catch_up();
+        show(course, self.switch.phase());
         for run in state.fallback.iter_mut().filter(|run| run.term != term) {
             let mut tail = LogTail::default();
             for journal in journals(&sinks, &course.config.pipeline, run) {

@@ -9,6 +9,8 @@
 //! | catching-up | Kafka's path has passed what was written directly | normal |
 //! | catching-up | as from normal | direct |
 //!
+//! A new leader begins in the normal state; where the state names runs that Kafka's path has not passed, catching up.
+//!
 //! Must not know how documents are written, nor ask a service.
 
 use serde::{Deserialize, Serialize};
@@ -73,6 +75,13 @@ impl Switch {
     /// The state as it is.
     pub fn phase(&self) -> Phase {
         self.phase
+    }
+
+    /// Takes up what a predecessor left: documents were written directly, and Kafka's path has not passed that.
+    pub fn catch_up(&mut self) {
+        if self.phase == Phase::Normal {
+            self.phase = Phase::CatchingUp;
+        }
     }
 
     /// Takes in what is known now; the state it leads to.
