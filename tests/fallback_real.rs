@@ -132,7 +132,7 @@ async fn documents_follow_their_rows_while_no_broker_lives() {
     assert_eq!((&status["direct"], &status["wish"]), (&Value::Bool(true), &Value::from("auto")), "{status}");
     assert!(world.journals().await.unwrap().starts_with("towpath-journal-shop-all-"));
     let (_, shown) = towpath.readyz().await.unwrap();
-    assert!(shown.contains("written directly"), "{shown}");
+    assert!(shown.to_string().contains("written directly"), "{shown}");
 
     world.stack.kafka().unwrap().brokers()[0].start().await.unwrap();
     server.query_drop(format!("INSERT INTO {NAME}.orders VALUES (6, 1, 'after')")).await.unwrap();
