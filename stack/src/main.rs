@@ -10,6 +10,7 @@ use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
+use towpath_scenarios::scenario::soak;
 use towpath_stack::install::{self, Package};
 use towpath_stack::{Details, Stack, StackBuilder, bench, by_hand, demo, paths, scenario};
 
@@ -49,11 +50,26 @@ enum Command {
         /// Of a scenario: what a clock decides (`caught_up_within`, …) fails the run too.
         #[arg(long, requires = "scenario")]
         clocks: bool,
+        /// Of a scenario: write the run's picture, one self-contained page.
+        #[arg(long, value_name = "FILE", requires = "scenario")]
+        html: Option<PathBuf>,
         #[command(flatten)]
         services: Services,
         /// The command and its arguments.
         #[arg(last = true, required_unless_present = "scenario")]
         command: Vec<String>,
+    },
+    /// Run faults drawn from a seed on real processes, for as long as asked; every document must equal its row.
+    Soak {
+        /// How long faults go on.
+        #[arg(long, default_value_t = 10.0, value_parser = minutes)]
+        minutes: f64,
+        /// Same seed, same faults and workload.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Write the run's picture, one self-contained page.
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
     },
     /// Show what runs and how to connect.
     Status(Place),
@@ -91,6 +107,8 @@ enum Bench {
     Pipeline(bench::pipeline::Arguments),
     /// The bare dump, mysqlbinlog, decoding, decoding into records: on a MySQL of its own, each on one core.
     Decode(bench::decode::Arguments),
+    /// Times without a leader, and freshness around an outage of Kafka, on real processes.
+    Failover(bench::failover::Arguments),
 }
 
 /// The `towpath` beside this program.
@@ -98,6 +116,14 @@ fn towpath_binary() -> Result<PathBuf> {
     let path = std::env::current_exe()?.with_file_name("towpath");
     anyhow::ensure!(path.is_file(), "{} is missing: type `cargo build -p towpath`", path.display());
     Ok(path)
+}
+
+/// Minutes, at least a half: something must stand before it falls.
+fn minutes(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(minutes) if (0.5..=100_000.0).contains(&minutes) => Ok(minutes),
+        _ => Err("a number of minutes, 0.5 or more".to_owned()),
+    }
 }
 
 #[derive(Args)]
@@ -173,8 +199,14 @@ async fn run(cli: Cli) -> Result<ExitCode> {
             let stack = by_hand::up(builder(&up.services), &folder, up.free_ports).await?;
             tell_details(&stack, json).await
         }
-        Command::Run { scenario: Some(scenario), seed, clocks, .. } => {
-            scenario::run(&scenario::Arguments { scenario, seed, clocks }, &towpath_binary()?, json).await
+        Command::Run { scenario: Some(named), seed, clocks, html, .. } => {
+            let scenario = scenario::load(&named)?;
+            scenario::run(&scenario::Arguments { scenario, seed, clocks, html }, &towpath_binary()?, json).await
+        }
+        Command::Soak { minutes, seed, html } => {
+            let scenario = soak::draw(seed, (minutes * 60_000.0) as u64);
+            let arguments = scenario::Arguments { scenario, seed, clocks: false, html };
+            scenario::run(&arguments, &towpath_binary()?, json).await
         }
         Command::Run { services, command, .. } => run_command(&services, &command).await,
         Command::Status(place) => status(&place, json).await,
@@ -190,6 +222,11 @@ async fn run(cli: Cli) -> Result<ExitCode> {
             match what {
                 Bench::Pipeline(arguments) => bench::pipeline::run(&arguments, &towpath_binary()?, json).await?,
                 Bench::Decode(arguments) => bench::decode::run(&arguments, json).await?,
+                Bench::Failover(arguments) => {
+                    if !bench::failover::run(&arguments, &towpath_binary()?, json).await? {
+                        return Ok(ExitCode::FAILURE);
+                    }
+                }
             }
             Ok(ExitCode::SUCCESS)
         }

@@ -19,6 +19,12 @@ pub enum What {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// On real processes: how long nobody leads after a kill, and how fresh documents are around an outage of Kafka
+    Failover {
+        /// Arguments passed on (--takeovers N, --outage SECONDS, --seed S, --json)
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Criterion benches of the stages, without services
     Stages,
 }
@@ -27,14 +33,17 @@ pub enum What {
 pub fn run(what: What) -> Result<bool> {
     prerequisites::check_quietly()?;
     match what {
-        What::Pipeline { arguments } => {
-            let build = ["build", "--quiet", "-p", "towpath", "--bin", "towpath", "--features", "one-build"];
-            let built = command::run_quietly(command::cargo().args(build))?;
-            Ok(built && stack_bench("pipeline", &arguments)?)
-        }
+        What::Pipeline { arguments } => Ok(engine()? && stack_bench("pipeline", &arguments)?),
+        What::Failover { arguments } => Ok(engine()? && stack_bench("failover", &arguments)?),
         What::Decode { arguments } => stack_bench("decode", &arguments),
         What::Stages => command::run(command::cargo().args(["bench", "-p", "towpath"])),
     }
+}
+
+/// The program that is measured.
+fn engine() -> Result<bool> {
+    let build = ["build", "--quiet", "-p", "towpath", "--bin", "towpath", "--features", "one-build"];
+    command::run_quietly(command::cargo().args(build))
 }
 
 fn stack_bench(name: &str, arguments: &[String]) -> Result<bool> {

@@ -56,6 +56,7 @@ const PACKAGES: &[&str] = &[
     "towpath-connectors",
     "towpath-load",
     "towpath-scenarios",
+    "towpath-picture",
     "towpath-models",
     "towpath-protocol",
     "towpath-stack",

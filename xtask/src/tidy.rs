@@ -69,7 +69,21 @@ const FORBIDDEN: &[(&str, &[&str], &[&str])] = &[
         &["dependencies"],
         &["towpath-connectors", "towpath-stack", "mysql_async", "rdkafka", "openssl", "reqwest", "zookeeper"],
     ),
-    ("sim", &["dependencies"], &["towpath-", "mad-turmoil", "turmoil", "tokio"]),
+    (
+        "sim",
+        &["dependencies"],
+        &[
+            "towpath-engine",
+            "towpath-models",
+            "towpath-scenarios",
+            "towpath-sim-worker",
+            "mad-turmoil",
+            "turmoil",
+            "tokio",
+        ],
+    ),
+    // Both who run scenarios draw with it.
+    ("scenarios/picture", &["dependencies"], &[""]),
     // The production binary contains no model and no fault.
     (
         ".",

@@ -5,6 +5,7 @@
 mod duration;
 mod fault;
 mod parse;
+pub mod soak;
 pub mod swarm;
 
 pub use duration::Span;

@@ -4,6 +4,7 @@
 
 pub mod decode;
 mod dump;
+pub mod failover;
 mod filled;
 pub mod load;
 pub mod pipeline;

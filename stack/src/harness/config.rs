@@ -39,6 +39,8 @@ pub struct Pipeline {
     pub deletes: String,
     /// The largest record, bytes.
     pub max_record: u32,
+    /// Documents are written directly once Kafka is silent for so many milliseconds.
+    pub fallback_ms: Option<u64>,
 }
 
 /// One sink.
@@ -98,6 +100,7 @@ impl Pipeline {
             standbys: Vec::new(),
             deletes: "soft".to_owned(),
             max_record: 900_000,
+            fallback_ms: None,
         })
     }
 
@@ -123,6 +126,9 @@ impl Pipeline {
             writeln!(text, "failover = {{ after = \"3s\", catchup = \"60s\", min_interval = \"1s\" }}")?;
         }
         writeln!(text, "start = \"{start}\"")?;
+        if let Some(after) = self.fallback_ms {
+            writeln!(text, "fallback = {{ automatic = true, after = \"{after}ms\" }}")?;
+        }
         writeln!(
             text,
             "kafka = {{ brokers = \"{kafka}\", topic = \"{name}\", partitions = {partitions}, \

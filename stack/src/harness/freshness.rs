@@ -88,6 +88,11 @@ impl Probes {
         Freshness::of(self.with(counted))
     }
 
+    /// Each order that was found: its commit, and the milliseconds it took.
+    pub fn found(&self) -> Vec<(Instant, u64)> {
+        self.with(|inner| inner.took.clone())
+    }
+
     /// Milliseconds from `moment` until every order that was committed before it was found; none if no such order was
     /// looked for.
     pub fn caught_up(&self, moment: Instant) -> Option<u64> {

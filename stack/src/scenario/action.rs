@@ -29,6 +29,19 @@ pub enum Action {
     Failover,
     /// Standbys receive nothing; they go on at the end.
     ReplicasLag,
+    /// The server that is written to dies once so many more transactions are committed, and starts from its files as
+    /// they are now: as after a crash that the disk's cache did not survive.
+    LoseTail(u32),
+}
+
+impl Action {
+    /// The process of the pipeline that it meets.
+    pub fn who(&self) -> Option<&Who> {
+        match self {
+            Self::Kill(who) | Self::Pause(who) | Self::Cut(who, _) | Self::Hold(who, _) => Some(who),
+            _ => None,
+        }
+    }
 }
 
 /// A process of the pipeline.
@@ -96,9 +109,7 @@ pub fn of(fault: &Fault) -> Result<Action, &'static str> {
         FaultKind::ZooKeeperFresh => {
             return Err("an ensemble that lost everything is not set up on real processes yet");
         }
-        FaultKind::MySqlLosesTail => {
-            return Err("a killed mysqld keeps what it committed: only a lost disk shows this");
-        }
+        FaultKind::MySqlLosesTail => Action::LoseTail(fault.times.unwrap_or(1)),
         _ => return Err(MODEL),
     })
 }

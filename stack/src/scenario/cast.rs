@@ -57,6 +57,7 @@ impl Cast {
         session.close().await?;
         pipeline.partitions = topology.partitions;
         pipeline.max_record = topology.max_record_bytes;
+        pipeline.fallback_ms = topology.fallback.map(|after| after.millis());
         pipeline.fencing = match topology.fencing {
             Fencing::Transactions => "transactions".to_owned(),
             Fencing::Versions => "versions".to_owned(),

@@ -5,9 +5,12 @@
 
 mod action;
 mod cast;
+mod course;
+mod expect;
 mod link;
-mod outcome;
+pub(crate) mod outcome;
 mod perform;
+mod tail;
 mod watch;
 mod work;
 
@@ -18,6 +21,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
+use towpath_picture::service_of;
 use towpath_scenarios::oracle::documents::Verdict;
 use towpath_scenarios::scenario::{FaultKind, Scenario, Span, parse};
 
@@ -25,9 +29,11 @@ use crate::harness::compare::settle;
 use crate::harness::fleet::Role;
 use crate::harness::freshness::Probes;
 use crate::harness::orders::Orders;
-use action::Action;
+use action::{Action, Who};
 use cast::{Cast, NAME};
-use outcome::{Expectation, Outcome, Phases, Told};
+use course::{Course, FaultId};
+use expect::{Measured, expectations};
+use outcome::{Outcome, Phases, Told};
 use perform::{Beside, Undo};
 use watch::Watch;
 use work::Work;
@@ -35,12 +41,14 @@ use work::Work;
 /// What can be said to a run.
 #[derive(Debug, Clone)]
 pub struct Arguments {
-    /// A shipped scenario's name, or a file.
-    pub scenario: String,
+    /// What is run: see [`load`].
+    pub scenario: Scenario,
     /// Same seed, same workload.
     pub seed: u64,
     /// Expectations that a clock decides fail the run too.
     pub clocks: bool,
+    /// Where the run's picture goes.
+    pub html: Option<PathBuf>,
 }
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -84,11 +92,25 @@ pub fn load(named: &str) -> Result<Scenario> {
 /// # Errors
 /// A service or a process does not start, or the workload is refused.
 pub async fn run(arguments: &Arguments, binary: &Path, as_json: bool) -> Result<ExitCode> {
-    let scenario = load(&arguments.scenario)?;
-    let bar = if as_json { ProgressBar::hidden() } else { progress(&scenario) };
+    let outcome = carry_out(arguments, binary, as_json).await?;
+    if as_json {
+        println!("{}", serde_json::to_string(&outcome)?);
+    } else {
+        println!("{}", outcome.text());
+    }
+    Ok(if outcome.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs a scenario on services of its own.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) async fn carry_out(arguments: &Arguments, binary: &Path, quiet: bool) -> Result<Outcome> {
+    let scenario = &arguments.scenario;
+    let bar = if quiet { ProgressBar::hidden() } else { progress(scenario) };
     bar.set_message("starting MySQL, Kafka, ZooKeeper and three Elasticsearch clusters");
-    let mut cast = Cast::start(&scenario, binary).await?;
-    let outcome = play(&mut cast, &scenario, arguments, &bar).await;
+    let mut cast = Cast::start(scenario, binary).await?;
+    let outcome = play(&mut cast, arguments, &bar).await;
     let outcome = outcome.map_err(|error| error.context(cast.fleet.log_tails()))?;
     bar.finish_and_clear();
     if !outcome.passed {
@@ -101,12 +123,7 @@ pub async fn run(arguments: &Arguments, binary: &Path, as_json: bool) -> Result<
         // A start that goes on beside still holds it; its guard ends it with this process.
         Err(stack) => drop(stack),
     }
-    if as_json {
-        println!("{}", serde_json::to_string(&outcome)?);
-    } else {
-        println!("{}", outcome.text());
-    }
-    Ok(if outcome.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(outcome)
 }
 
 /// A fault with its place on the timeline.
@@ -138,8 +155,9 @@ fn plan(scenario: &Scenario) -> (Vec<Planned>, Vec<Told>) {
     (planned, skipped)
 }
 
-async fn play(cast: &mut Cast, scenario: &Scenario, arguments: &Arguments, bar: &ProgressBar) -> Result<Outcome> {
-    let (planned, faults_skipped) = plan(scenario);
+async fn play(cast: &mut Cast, arguments: &Arguments, bar: &ProgressBar) -> Result<Outcome> {
+    let scenario = &arguments.scenario;
+    let (planned, skipped) = plan(scenario);
     bar.set_message("waiting for a leader");
     let leader = cast.fleet.wait_leader(PATIENCE).await?;
     for name in cast.fleet.names(Role::Adapter) {
@@ -157,8 +175,10 @@ async fn play(cast: &mut Cast, scenario: &Scenario, arguments: &Arguments, bar: 
         beside: Beside::new(),
         open: Vec::new(),
         fired: Vec::new(),
+        skipped,
         ended: Vec::new(),
         last_end: None,
+        course: Course::default(),
     };
     let stopped = stage.run(cast, scenario, planned, &work, bar).await?;
     if stopped.is_none() {
@@ -167,7 +187,7 @@ async fn play(cast: &mut Cast, scenario: &Scenario, arguments: &Arguments, bar: 
     }
     let (transactions, changes) = work.counts();
     bar.set_message("waiting for rest, comparing every document with its row");
-    let verdict = match stopped {
+    let verdict = match &stopped {
         Some(_) => Verdict::default(),
         None => stage.rest(cast).await?,
     };
@@ -177,6 +197,10 @@ async fn play(cast: &mut Cast, scenario: &Scenario, arguments: &Arguments, bar: 
     let catch_up_ms = (!missing).then(|| probes.caught_up(last_end)).flatten();
     let first = stage.fired.iter().filter_map(|told| told.at_ms).min().map(|ms| begun + Duration::from_millis(ms));
     let first = first.unwrap_or(last_end);
+    let found = probes.found();
+    let during = found.iter().filter(|(commit, _)| *commit >= first && *commit < last_end);
+    let slowest_ms = during.map(|(_, ms)| *ms).max();
+    let measured = Measured { changes, catch_up_ms, slowest_ms, stopped };
     let outcome = Outcome {
         scenario: scenario.name.clone(),
         seed: arguments.seed,
@@ -186,9 +210,9 @@ async fn play(cast: &mut Cast, scenario: &Scenario, arguments: &Arguments, bar: 
         lost: verdict.lost,
         stale: verdict.stale,
         doubled: verdict.doubled,
-        expectations: expectations(scenario, &stage, cast, changes, catch_up_ms, stopped.as_deref()).await,
+        expectations: expectations(scenario, &stage, cast, &measured).await,
         faults_fired: stage.fired,
-        faults_skipped,
+        faults_skipped: stage.skipped,
         takeovers: stage.watch.takeovers,
         catch_up_ms,
         freshness_ms: Phases {
@@ -200,7 +224,12 @@ async fn play(cast: &mut Cast, scenario: &Scenario, arguments: &Arguments, bar: 
         differences: verdict.samples,
         passed: false,
     };
-    Ok(outcome.judged(scenario, arguments.clocks))
+    let outcome = outcome.judged(scenario, arguments.clocks);
+    if let Some(file) = &arguments.html {
+        let page = stage.course.page(scenario, &outcome, begun, &found);
+        std::fs::write(file, page).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(outcome)
 }
 
 /// What goes on while the run lasts.
@@ -209,10 +238,12 @@ struct Stage {
     begun: Instant,
     paused: Vec<String>,
     beside: Beside,
-    open: Vec<(Duration, Undo)>,
+    open: Vec<(Duration, Undo, FaultId)>,
     fired: Vec<Told>,
+    skipped: Vec<Told>,
     ended: Vec<String>,
     last_end: Option<Instant>,
+    course: Course,
 }
 
 impl Stage {
@@ -236,6 +267,7 @@ impl Stage {
             self.undo(cast, now).await?;
             self.look(cast).await?;
             let (transactions, _) = work.counts();
+            self.course.look(self.begun.elapsed(), self.watch.seen(), transactions);
             bar.set_position(now.as_secs().min(length.as_secs()));
             let leader = self.watch.leader().unwrap_or("nobody");
             bar.set_message(format!("{transactions} transactions, {leader} leads, {} faults now", self.open.len()));
@@ -256,22 +288,36 @@ impl Stage {
         // Whoever leads at this moment, not whoever led when it was looked last.
         self.watch.look(&cast.fleet, &self.paused).await;
         let leader = self.watch.leader().map(str::to_owned);
+        let host = match (fault.action.who(), &leader, &scenario.faults[fault.index].host) {
+            (Some(Who::Leader), Some(leader), _) => leader.clone(),
+            (Some(Who::Named(name)), ..) | (None, _, Some(name)) => name.clone(),
+            (Some(Who::Leader), None, _) | (None, _, None) => service_of(kind).to_owned(),
+        };
+        if scenario.drawn && fault.action.who().is_some() && cast.fleet.process(&host).is_err() {
+            // Drawn faults meet by chance: this one finds nobody.
+            let at_ms = Some(fault.begin.as_millis() as u64);
+            self.skipped.push(Told { fault: kind.to_owned(), at_ms, what: format!("{host} does not run then") });
+            return Ok(());
+        }
         let begun =
             perform::begin(cast, &fault.action, leader.as_deref(), &mut self.paused, work, &mut self.beside).await;
         let (what, undo) = begun.with_context(|| format!("the fault {kind}"))?;
         let at_ms = Some(self.begun.elapsed().as_millis() as u64);
         self.fired.push(Told { fault: kind.to_owned(), at_ms, what });
         self.last_end = Some(Instant::now());
-        self.open.push((self.begun.elapsed() + fault.lasts, undo));
+        let now = self.begun.elapsed();
+        let id = self.course.begins(now, kind, host);
+        self.open.push((now + fault.lasts, undo, id));
         Ok(())
     }
 
     async fn undo(&mut self, cast: &mut Cast, now: Duration) -> Result<()> {
         let (due, later): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.open).into_iter().partition(|(end, _)| *end <= now);
+            std::mem::take(&mut self.open).into_iter().partition(|(end, ..)| *end <= now);
         self.open = later;
-        for (_, undo) in due {
+        for (_, undo, id) in due {
             perform::end(cast, undo, &mut self.paused, &mut self.beside).await?;
+            self.course.ends(self.begun.elapsed(), id);
             self.last_end = Some(Instant::now());
         }
         Ok(())
@@ -290,6 +336,7 @@ impl Stage {
         for (name, code, tail) in cast.fleet.ended()? {
             let code = code.map_or("a signal".to_owned(), |code| format!("status {code}"));
             let last = tail.lines().last().unwrap_or_default().to_owned();
+            self.course.ended(self.begun.elapsed(), &name, format!("ended with {code}: {last}"));
             self.ended.push(format!("{name} with {code}: {last}"));
             // As a service manager would.
             cast.start_process(&name)?;
@@ -330,62 +377,6 @@ impl Stage {
         };
         Ok(verdict)
     }
-}
-
-async fn expectations(
-    scenario: &Scenario,
-    stage: &Stage,
-    cast: &Cast,
-    changes: u64,
-    catch_up_ms: Option<u64>,
-    stopped: Option<&str>,
-) -> Vec<Expectation> {
-    let expect = &scenario.expect;
-    let mut found = Vec::new();
-    let mut tell = |name, expected: String, measured: String, met, of_clocks| {
-        found.push(Expectation { name, expected, measured, met, of_clocks });
-    };
-    if let Some(least) = expect.takeovers_at_least {
-        let seen = stage.watch.takeovers.len();
-        tell("takeovers_at_least", least.to_string(), seen.to_string(), seen >= least as usize, false);
-    }
-    if let Some(least) = expect.epochs_at_least {
-        let seen = stage.watch.epochs();
-        tell("epochs_at_least", least.to_string(), seen.to_string(), seen >= u64::from(least), false);
-    }
-    if let Some(least) = expect.changes_at_least {
-        tell("changes_at_least", least.to_string(), changes.to_string(), changes >= u64::from(least), true);
-    }
-    if let Some(count) = expect.dead_letters {
-        let mut seen = 0.0;
-        for name in cast.fleet.names(Role::Deployer) {
-            if let Ok(process) = cast.fleet.process(&name) {
-                seen += process.metric("towpath_rows_too_large_total").await.unwrap_or(0.0);
-            }
-        }
-        // A takeover may send a row's dead letter twice.
-        tell("dead_letters", count.to_string(), seen.to_string(), seen >= f64::from(count), false);
-    }
-    if let Some(cause) = expect.stops_with {
-        let measured = stopped.unwrap_or("no stop").to_owned();
-        tell("stops_with", cause.name().to_owned(), measured, stopped.is_some(), false);
-    }
-    if let Some(most) = expect.leaderless_at_most {
-        let seen = stage.watch.leaderless_at_most;
-        tell(
-            "leaderless_at_most",
-            most.to_string(),
-            format!("{:.1}s", seen.as_secs_f64()),
-            seen <= most.duration(),
-            true,
-        );
-    }
-    if let Some(most) = expect.caught_up_within {
-        let met = catch_up_ms.is_some_and(|ms| ms <= most.millis());
-        let measured = catch_up_ms.map_or("nothing to measure".to_owned(), |ms| format!("{:.1}s", ms as f64 / 1000.0));
-        tell("caught_up_within", most.to_string(), measured, met, true);
-    }
-    found
 }
 
 fn progress(scenario: &Scenario) -> ProgressBar {

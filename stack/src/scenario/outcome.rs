@@ -96,6 +96,18 @@ impl Outcome {
         self
     }
 
+    /// Why the run failed, in a sentence; none if it passed.
+    pub fn objection(&self) -> Option<String> {
+        if self.passed {
+            return None;
+        }
+        let missed = self.expectations.iter().filter(|expectation| !expectation.met);
+        let missed: Vec<String> =
+            missed.map(|it| format!("{}: expected {}, measured {}", it.name, it.expected, it.measured)).collect();
+        let counts = format!("{} lost, {} stale, {} doubled", self.lost, self.stale, self.doubled);
+        Some([vec![counts], missed].concat().join("; "))
+    }
+
     /// For people.
     pub fn text(&self) -> String {
         let mut table = Table::new();

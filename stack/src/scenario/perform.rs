@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use super::action::{Action, Who};
 use super::cast::Cast;
 use super::link::Mode;
+use super::tail;
 use super::work::Work;
 
 /// What the end of a fault undoes.
@@ -116,6 +117,12 @@ pub async fn begin(
         Action::ReplicasLag => {
             replicas(cast, "STOP REPLICA").await?;
             ("STOP REPLICA on the standbys".to_owned(), Undo::Replicate)
+        }
+        Action::LoseTail(times) => {
+            let service = cast.mysql()?.service().name().to_owned();
+            let kept = tail::keep(cast.stack.service(&service)?).await?;
+            beside.push(tokio::spawn(tail::lose(Arc::clone(&cast.stack), service.clone(), kept, work.more(*times))));
+            (format!("SIGKILL to {service}, its last {times} transactions lost"), Undo::Nothing)
         }
     })
 }

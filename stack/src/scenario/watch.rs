@@ -1,5 +1,6 @@
 //! Who led when, seen from outside through each deployer's metrics.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
@@ -31,6 +32,9 @@ pub struct Watch {
     /// The longest time without a leader.
     pub leaderless_at_most: Duration,
     epochs: Option<(u64, u64)>,
+    seen: Option<String>,
+    /// Runs of the fallback path that were seen: the leader's term and its count.
+    fallbacks: BTreeSet<(u64, u64)>,
 }
 
 impl Watch {
@@ -43,12 +47,24 @@ impl Watch {
             takeovers: Vec::new(),
             leaderless_at_most: Duration::ZERO,
             epochs: None,
+            seen: None,
+            fallbacks: BTreeSet::new(),
         }
+    }
+
+    /// Who was seen to lead at the last look; nobody between two leaders.
+    pub fn seen(&self) -> Option<&str> {
+        self.seen.as_deref()
     }
 
     /// Who led when it was looked last.
     pub fn leader(&self) -> Option<&str> {
         self.leader.as_ref().map(|(name, _)| name.as_str())
+    }
+
+    /// How often documents were begun to be written directly.
+    pub fn fallbacks(&self) -> usize {
+        self.fallbacks.len()
     }
 
     /// Epochs begun after the first that was seen.
@@ -67,6 +83,9 @@ impl Watch {
             }
             let term = sum(&series, "towpath_term") as u64;
             let epoch = sum(&series, "towpath_epoch") as u64;
+            if sum(&series, "towpath_fallback") == 1.0 {
+                self.fallbacks.insert((term, sum(&series, "towpath_fallback_runs_total") as u64));
+            }
             // A zombie that has just woken still believes; the higher term is the leader's.
             if leading.as_ref().is_none_or(|(other, _)| term > *other) {
                 let (first, last) = self.epochs.unwrap_or((epoch, epoch));
@@ -77,6 +96,7 @@ impl Watch {
         let now = Instant::now();
         let without = now - self.last_led;
         self.leaderless_at_most = self.leaderless_at_most.max(without);
+        self.seen = leading.as_ref().map(|(_, name)| name.clone());
         let Some((term, name)) = leading else { return };
         match &mut self.leader {
             Some((leader, known)) if *leader == name && (*known == 0 || *known == term) => *known = term,

@@ -1,0 +1,174 @@
+//! `cargo xtask bench failover`: how long nobody leads after a leader's SIGKILL, and how fresh documents are before,
+//! during and after an outage of Kafka, with the fallback path and without. On real processes, as scenarios.
+
+use anyhow::Result;
+use clap::Args;
+use comfy_table::{Table, presets};
+use serde::Serialize;
+use std::path::Path;
+use towpath_scenarios::scenario::{Expect, Fault, FaultKind, Scenario, Span, Topology, Work};
+
+use crate::scenario::outcome::{Outcome, Phases};
+use crate::scenario::{self, carry_out};
+
+/// What can be said to it.
+#[derive(Debug, Clone, Args)]
+pub struct Arguments {
+    /// How many leaders are killed.
+    #[arg(long, default_value_t = 20)]
+    takeovers: u32,
+    /// How long Kafka is away, seconds.
+    #[arg(long, default_value_t = 60)]
+    outage: u32,
+    /// Of the workload.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// From one kill to the next: the killed one is back and waits for its turn by then.
+const EVERY_MS: u64 = 14_000;
+const AWAY_MS: u64 = 4_000;
+/// Before the first fault, and after the last.
+const CALM_MS: u64 = 15_000;
+
+#[derive(Debug, Serialize)]
+struct Report {
+    takeover_ms: Takeovers,
+    outage: Outage,
+    outage_with_fallback: Outage,
+    lost: u64,
+    stale: u64,
+    doubled: u64,
+    faults_fired: usize,
+}
+
+/// Times without a leader, milliseconds.
+#[derive(Debug, Serialize)]
+struct Takeovers {
+    count: usize,
+    p50: u64,
+    p95: u64,
+    max: u64,
+}
+
+/// What an outage of Kafka came to.
+#[derive(Debug, Serialize)]
+struct Outage {
+    freshness_ms: Phases,
+    catch_up_ms: Option<u64>,
+    /// Row changes written while Kafka was away, by the time it took to catch up.
+    catch_up_changes_per_s: Option<u64>,
+}
+
+/// Runs it and prints the table.
+///
+/// # Errors
+/// A service or a process does not start.
+pub async fn run(arguments: &Arguments, binary: &Path, as_json: bool) -> Result<bool> {
+    let of = |scenario| scenario::Arguments { scenario, seed: arguments.seed, clocks: false, html: None };
+    let mut outcomes = Vec::new();
+    let outage = u64::from(arguments.outage) * 1000;
+    for scenario in [kills(arguments.takeovers), away(outage, None), away(outage, Some(Span::from_millis(3_000)))] {
+        outcomes.push(carry_out(&of(scenario), binary, as_json).await?);
+    }
+    let [kills, without, with] = &outcomes[..] else { return Ok(false) };
+    let report = Report {
+        takeover_ms: takeovers(kills),
+        outage: outage_of(without, outage),
+        outage_with_fallback: outage_of(with, outage),
+        lost: outcomes.iter().map(|outcome| outcome.lost).sum(),
+        stale: outcomes.iter().map(|outcome| outcome.stale).sum(),
+        doubled: outcomes.iter().map(|outcome| outcome.doubled).sum(),
+        faults_fired: outcomes.iter().map(|outcome| outcome.faults_fired.len()).sum(),
+    };
+    if as_json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        println!("{}", report.text());
+    }
+    Ok(outcomes.iter().all(|outcome| outcome.passed))
+}
+
+fn scenario(name: &str, length_ms: u64, faults: Vec<Fault>, fallback: Option<Span>) -> Scenario {
+    Scenario {
+        name: name.to_owned(),
+        drawn: false,
+        learn: "a measurement".to_owned(),
+        length: Span::from_millis(length_ms),
+        topology: Topology { fallback, ..Topology::default() },
+        workload: Work { rate: 50, ..Work::default() },
+        faults,
+        expect: Expect::default(),
+    }
+}
+
+fn kills(count: u32) -> Scenario {
+    let crash = |nth: u64| Fault {
+        kind: FaultKind::Crash,
+        at: Some(Span::from_millis(CALM_MS + nth * EVERY_MS)),
+        when: None,
+        lasts: Some(Span::from_millis(AWAY_MS)),
+        times: None,
+        host: Some("leader".to_owned()),
+        peer: None,
+    };
+    let faults = (0..u64::from(count)).map(crash).collect();
+    scenario("leaders-killed", CALM_MS + u64::from(count) * EVERY_MS + CALM_MS, faults, None)
+}
+
+fn away(outage_ms: u64, fallback: Option<Span>) -> Scenario {
+    let fault = Fault {
+        kind: FaultKind::KafkaDown,
+        at: Some(Span::from_millis(CALM_MS)),
+        when: None,
+        lasts: Some(Span::from_millis(outage_ms)),
+        times: None,
+        host: None,
+        peer: None,
+    };
+    let name = if fallback.is_some() { "kafka-away-fallback" } else { "kafka-away" };
+    scenario(name, CALM_MS + outage_ms + 2 * CALM_MS, vec![fault], fallback)
+}
+
+fn takeovers(outcome: &Outcome) -> Takeovers {
+    let mut times: Vec<u64> = outcome.takeovers.iter().map(|takeover| takeover.leaderless_ms).collect();
+    times.sort_unstable();
+    let rank = |percent: usize| times.get((times.len() * percent).div_ceil(100).saturating_sub(1)).copied();
+    let at = |percent| rank(percent).unwrap_or_default();
+    Takeovers { count: times.len(), p50: at(50), p95: at(95), max: at(100) }
+}
+
+fn outage_of(outcome: &Outcome, outage_ms: u64) -> Outage {
+    let run_ms = CALM_MS + outage_ms + 2 * CALM_MS;
+    let meanwhile = outcome.changes * outage_ms / run_ms;
+    let rate = |ms: u64| meanwhile * 1000 / ms.max(1);
+    Outage {
+        freshness_ms: outcome.freshness_ms,
+        catch_up_ms: outcome.catch_up_ms,
+        catch_up_changes_per_s: outcome.catch_up_ms.map(rate),
+    }
+}
+
+impl Report {
+    fn text(&self) -> String {
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_FULL_CONDENSED).set_header(["", "p50", "p95 / p99", "max"]);
+        let Takeovers { count, p50, p95, max } = &self.takeover_ms;
+        let name = format!("nobody leads after SIGKILL, {count} times, ms");
+        table.add_row([name, p50.to_string(), p95.to_string(), max.to_string()]);
+        for (name, outage) in [("", &self.outage), (" with fallback", &self.outage_with_fallback)] {
+            let Phases { before, during, after } = outage.freshness_ms;
+            for (phase, freshness) in [("before", before), ("during", during), ("after", after)] {
+                let text = |ms: Option<u64>| ms.map_or("–".to_owned(), |ms| ms.to_string());
+                let name = format!("freshness {phase} Kafka's outage{name}, ms");
+                table.add_row([name, text(freshness.p50), text(freshness.p99), String::new()]);
+            }
+            let (ms, rate) = (outage.catch_up_ms.unwrap_or(0), outage.catch_up_changes_per_s.unwrap_or(0));
+            table.add_row([format!("caught up{name}"), format!("{ms} ms"), format!("{rate} changes/s"), String::new()]);
+        }
+        format!(
+            "{table}\nlost {}, stale {}, doubled {}; {} faults",
+            self.lost, self.stale, self.doubled, self.faults_fired
+        )
+    }
+}
