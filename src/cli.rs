@@ -40,6 +40,8 @@ pub enum Command {
     /// Show or switch whether a pipeline's leader writes documents itself, past Kafka
     #[command(subcommand)]
     Fallback(FallbackCommand),
+    /// Carry a range of changes once more, under the versions they had: into sinks or into the topic
+    Replay(ReplayArgs),
 }
 
 /// Where the configuration is.
@@ -242,6 +244,44 @@ pub struct FallbackArgs {
     pub json: bool,
 }
 
+/// `towpath replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// The pipeline; may be left out if the configuration has one
+    #[arg(long, value_name = "NAME")]
+    pub pipeline: Option<String>,
+    /// Where the range begins; it ends at the checkpoint.
+    #[command(flatten)]
+    pub from: ReplayFrom,
+    /// Write to this sink, past Kafka; several may be named
+    #[arg(long, value_name = "NAME", required_unless_present = "to_kafka")]
+    pub to_sink: Vec<String>,
+    /// Produce to the topic, for everybody who reads it
+    #[arg(long, conflicts_with = "to_sink")]
+    pub to_kafka: bool,
+    /// Say where reading would begin and end, and carry nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where the range of `towpath replay` begins.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub struct ReplayFrom {
+    /// All transactions that are not in this set
+    #[arg(long, value_name = "SET")]
+    pub from_gtid: Option<String>,
+    /// All changes committed from this time on (UTC unless it says otherwise)
+    #[arg(long, value_name = "TIME")]
+    pub from_time: Option<String>,
+}
+
 /// Where `position set` goes to.
 #[derive(Debug, Clone, Args)]
 #[group(required = true, multiple = false)]
@@ -371,6 +411,7 @@ impl Cli {
             Command::Schema(SchemaCommand::Show(args)) => args.json,
             Command::Schema(SchemaCommand::Resolve(args)) => args.json,
             Command::Fallback(command) => command.args().json,
+            Command::Replay(args) => args.json,
         }
     }
 }

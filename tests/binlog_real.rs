@@ -4,12 +4,15 @@
 //! each place where one can start.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use towpath_stack::{Mysql, Stack, paths};
 
@@ -125,6 +128,39 @@ fn live(url: &str, (gtid, place): &(String, String), all: &Rows, later: &Rows) -
     Ok(())
 }
 
+/// With `--stop-never` a row is printed as it is written, and the counts when the user ends it.
+async fn follow(url: &str, place: &str) -> Result<()> {
+    let started = |format: &str| {
+        Command::new(env!("CARGO_BIN_EXE_towpath"))
+            .args(["binlog", "--server", url, "--start", place, "--stop-never", "--json", "--format", format])
+            .stdout(Stdio::piped())
+            .spawn()
+    };
+    let (mut rows, count) = (started("rows")?, started("count")?);
+    let mut lines = BufReader::new(rows.stdout.take().context("its output")?).lines();
+    let mut conn = Conn::from_url(url).await?;
+    for n in [7_001, 7_002] {
+        conn.query_drop(format!("INSERT INTO counted.b (n) VALUES ({n})")).await?;
+        let seen = loop {
+            let line = lines.next().context("it has ended")??;
+            if line.contains(&n.to_string()) {
+                break line;
+            }
+        };
+        ensure!(seen.contains("\"op\":\"insert\""), "{seen}");
+    }
+    conn.disconnect().await?;
+    rows.kill()?;
+    rows.wait()?;
+    let pid = Pid::from_raw(count.id().cast_signed());
+    kill(pid, Signal::SIGTERM)?;
+    let output = count.wait_with_output()?;
+    ensure!(output.status.success(), "ended by SIGTERM: {}", output.status);
+    let counts: Value = serde_json::from_slice(&output.stdout)?;
+    ensure!(counts["rows"].is_object(), "no counts: {counts}");
+    Ok(())
+}
+
 fn sum(mut one: Rows, other: &Rows) -> Rows {
     other.iter().for_each(|(place, count)| *one.entry(place.clone()).or_default() += count);
     one
@@ -210,6 +246,7 @@ async fn mysqls_files_count_as_mysqlbinlog_prints_them() -> Result<()> {
     }
     ensure!(rows == changed, "rows in the files {rows:?}, changed by the statements {changed:?}");
     live(&server.root_url(), &between, &changed, &later)?;
+    follow(&server.root_url(), &between.1).await?;
     println!("MySQL: {} files, {compared} events and {} rows agree", files.len(), rows.values().sum::<u64>());
     conn.disconnect().await?;
     stack.stop().await
@@ -248,6 +285,7 @@ async fn mariadbs_files_count_as_the_server_lists_them() -> Result<()> {
     }
     ensure!(rows == changed, "rows in the files {rows:?}, changed by the statements {changed:?}");
     live(&server.root_url(), &between, &changed, &later)?;
+    follow(&server.root_url(), &between.1).await?;
     println!("MariaDB: {} files, {compared} events and {} rows agree", files.len(), rows.values().sum::<u64>());
     conn.disconnect().await?;
     stack.stop().await

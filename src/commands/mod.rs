@@ -5,6 +5,7 @@ mod binlog;
 mod check;
 mod fallback;
 mod position;
+mod replay;
 mod run;
 mod schema;
 mod time;
@@ -24,7 +25,16 @@ pub fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Position(command) => position::position(&command),
         Command::Schema(command) => schema::schema(&command),
         Command::Fallback(command) => fallback::fallback(&command),
+        Command::Replay(args) => replay::replay(&args),
     }
+}
+
+/// Ids from here on are taken by commands that read a binlog: servers' own are small by habit.
+const SERVER_ID_BASE: u32 = 3_000_000_000;
+
+/// A server id that is nobody else's: a second reader under the same one would end the first one's stream.
+fn own_server_id() -> u32 {
+    SERVER_ID_BASE + std::process::id() % 1_000_000_000
 }
 
 /// Runs a command's work to its end on a runtime of its own.

@@ -21,6 +21,7 @@ mod meters;
 mod outbox;
 mod readback;
 mod repair;
+pub mod replay;
 pub mod resolve;
 mod rise;
 mod schema_history;

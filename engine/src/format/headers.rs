@@ -33,7 +33,10 @@ pub const SERVER: &str = "towpath-server";
 /// is unknown, not NULL; one that `old` leaves out may have changed all the same.
 pub const PARTIAL: &str = "towpath-partial";
 
-/// The most headers a record of ours carries.
+/// On records of a replay: `1`. An index may hold what the images do not tell of, since conditions may have changed.
+pub const REPLAY: &str = "towpath-replay";
+
+/// The most headers a record of ours carries, those of a replay and of a witness left out.
 pub const MAX_HEADERS: usize = 11;
 
 /// What a control record announces.
@@ -213,6 +216,8 @@ pub struct ChangeHeaders {
     pub pipeline: String,
     /// The rows do not tell all columns.
     pub partial: bool,
+    /// See [`REPLAY`].
+    pub replay: bool,
 }
 
 /// The headers of a control record.
@@ -271,6 +276,7 @@ impl Headers {
             read: optional(record, READ, ReadKind::parse)?,
             pipeline,
             partial: optional(record, PARTIAL, |text| (text == "1").then_some(()))?.is_some(),
+            replay: optional(record, REPLAY, |text| (text == "1").then_some(()))?.is_some(),
         }))
     }
 }

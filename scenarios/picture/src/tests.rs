@@ -1,3 +1,5 @@
+//! What stands where on the page, and that nothing said can break out of its text.
+
 use super::*;
 
 fn run() -> Run {

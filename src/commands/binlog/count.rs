@@ -123,6 +123,11 @@ impl<W: Write> Output for Count<W> {
         true
     }
 
+    /// Counts are printed once.
+    fn flush(&mut self) -> Result<(), Halt> {
+        Ok(())
+    }
+
     fn finish(&mut self, tally: &Tally) -> Result<(), Halt> {
         let text = if self.json { format!("{}\n", self.object(tally)) } else { self.text() };
         self.out.write_all(text.as_bytes())?;

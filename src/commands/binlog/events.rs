@@ -120,7 +120,11 @@ impl<W: Write> Output for Events<W> {
         true
     }
 
-    fn finish(&mut self, _: &Tally) -> Result<(), Halt> {
+    fn flush(&mut self) -> Result<(), Halt> {
         Ok(self.out.flush()?)
+    }
+
+    fn finish(&mut self, _: &Tally) -> Result<(), Halt> {
+        self.flush()
     }
 }

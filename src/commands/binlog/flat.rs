@@ -77,7 +77,11 @@ impl<W: Write> Output for Flat<W> {
         Ok(count)
     }
 
-    fn finish(&mut self, _: &Tally) -> Result<(), Halt> {
+    fn flush(&mut self) -> Result<(), Halt> {
         Ok(self.out.flush()?)
+    }
+
+    fn finish(&mut self, _: &Tally) -> Result<(), Halt> {
+        self.flush()
     }
 }

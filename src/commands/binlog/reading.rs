@@ -46,6 +46,9 @@ pub(super) trait Output {
         false
     }
 
+    /// What was printed so far is to be seen: nothing more may come for a while.
+    fn flush(&mut self) -> Result<(), Halt>;
+
     /// Reading has ended, or failed.
     fn finish(&mut self, tally: &Tally) -> Result<(), Halt>;
 }
@@ -107,6 +110,11 @@ impl<'o> Reading<'o> {
     /// What was read so far.
     pub fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    /// Lets what was printed so far be seen.
+    pub fn flush(&mut self) -> Result<(), Halt> {
+        self.output.flush()
     }
 
     /// A file begins. Servers say so by an artificial event; files do not.

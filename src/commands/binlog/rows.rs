@@ -144,7 +144,11 @@ impl<W: Write> Output for Rows<W> {
         Ok(count)
     }
 
-    fn finish(&mut self, _: &Tally) -> Result<(), Halt> {
+    fn flush(&mut self) -> Result<(), Halt> {
         Ok(self.out.flush()?)
+    }
+
+    fn finish(&mut self, _: &Tally) -> Result<(), Halt> {
+        self.flush()
     }
 }

@@ -1,7 +1,9 @@
 //! A live server as input: its events from a position to its present end, or for ever.
 
+use std::future::Future;
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
 use towpath_engine::binlog::{Decoder, Event, EventHeader, EventType};
 use towpath_engine::cause::{Cause, Stop};
 use towpath_engine::deployer::Start;
@@ -12,6 +14,7 @@ use towpath_engine::position::{FilePosition, Position};
 use super::Halt;
 use super::reading::Reading;
 use crate::cli::BinlogArgs;
+use crate::commands::own_server_id;
 use crate::exit::Failure;
 use crate::services;
 
@@ -20,8 +23,6 @@ use crate::services;
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Silence longer than this is a dead connection.
 const READ_DEADLINE: Duration = Duration::from_secs(30);
-/// Ids from here on are taken by default: servers' own are small by habit.
-const SERVER_ID_BASE: u32 = 3_000_000_000;
 
 /// Reads the server's events.
 pub(super) fn read(url: &str, args: &BinlogArgs, reading: &mut Reading<'_>) -> Result<(), Halt> {
@@ -32,20 +33,38 @@ pub(super) fn read(url: &str, args: &BinlogArgs, reading: &mut Reading<'_>) -> R
         let server = source.identify().await.map_err(failed)?;
         let request = DumpRequest {
             from: start(args, &server)?,
-            server_id: args.server_id.unwrap_or(SERVER_ID_BASE + std::process::id() % 1_000_000_000),
+            server_id: args.server_id.unwrap_or_else(own_server_id),
             heartbeat: HEARTBEAT,
             read_deadline: READ_DEADLINE,
         };
         let mut end = End::new(server.end);
         let mut stream = source.dump(request).await.map_err(failed)?;
+        let mut ended = std::pin::pin!(ended()?);
         while args.stop_never || !end.reached {
-            let batch = stream.next().await.map_err(failed)?;
+            let batch = tokio::select! {
+                // What was read so far is told: counts above all.
+                () = &mut ended => break,
+                batch = stream.next() => batch.map_err(failed)?,
+            };
             for raw in batch.events() {
                 let offset = end.follow(&EventHeader::parse(raw)?, raw);
                 reading.event(raw, offset, batch.checksummed)?;
             }
+            reading.flush()?;
         }
         Ok(())
+    })
+}
+
+/// Returns when the user has seen enough: at Ctrl-C, or SIGTERM.
+fn ended() -> Result<impl Future<Output = ()>, Failure> {
+    let listen = |kind| signal(kind).map_err(|error| Failure::Other(format!("cannot listen for signals: {error}")));
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
     })
 }
 

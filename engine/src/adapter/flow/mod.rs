@@ -437,7 +437,7 @@ fn operations(
         epoch: change.headers.epoch,
         offset: row.offset(),
         commit_ms: i64::try_from(commit_ms).unwrap_or(i64::MAX),
-        blind: read.is_some(),
+        blind: read.is_some() || change.headers.replay,
         undone: matches!(read, Some(ReadKind::Image | ReadKind::Never)),
     };
     plan.operations(&change, buffer, out)

@@ -27,7 +27,8 @@ type Batch = Vec<(String, Arc<ConsumedRecord>)>;
 pub struct DirectConsumer {
     shared: Arc<Shared>,
     group: String,
-    journal: Journal,
+    /// `None`: what is handed out has been in the log before, and needs none.
+    journal: Option<Journal>,
     changed: watch::Receiver<u64>,
     assigned: bool,
     made: bool,
@@ -42,7 +43,7 @@ pub struct DirectConsumer {
 
 impl DirectConsumer {
     /// A consumer of a group.
-    pub fn new(shared: Arc<Shared>, group: &str, journal: Journal) -> Self {
+    pub fn new(shared: Arc<Shared>, group: &str, journal: Option<Journal>) -> Self {
         let changed = shared.changes();
         Self {
             shared,
@@ -69,6 +70,7 @@ impl DirectConsumer {
             std::mem::swap(&mut entries, &mut self.unwritten);
         }
         let write = async move {
+            let Some(journal) = journal else { return Ok(()) };
             if !made {
                 journal.make().await?;
             }

@@ -32,7 +32,8 @@ pub struct Shared {
     serial: u32,
     budget: usize,
     partitions: u32,
-    journals: BTreeMap<String, Journal>,
+    /// By group; `None` where what is written has been in the log before.
+    journals: BTreeMap<String, Option<Journal>>,
     held: Mutex<Held>,
     changed: watch::Sender<u64>,
 }
@@ -110,15 +111,21 @@ impl Shared {
         self.changed.subscribe()
     }
 
-    /// The journal of a group's sink.
-    pub fn journal(&self, group: &str) -> Option<Journal> {
+    /// The journal of a group's sink; the outer `None`: nobody knows the group.
+    pub fn journal(&self, group: &str) -> Option<Option<Journal>> {
         self.journals.get(group).cloned()
     }
 }
 
 impl DirectLog {
     /// An empty log in the place of `topic`. `journals`: by the sinks' groups, all of which must consume.
-    pub fn new(topic: &str, partitions: u32, serial: u32, budget: usize, journals: BTreeMap<String, Journal>) -> Self {
+    pub fn new(
+        topic: &str,
+        partitions: u32,
+        serial: u32,
+        budget: usize,
+        journals: BTreeMap<String, Option<Journal>>,
+    ) -> Self {
         let committed = journals.keys().map(|group| (group.clone(), None)).collect();
         let held = Mutex::new(Held { committed, ..Held::default() });
         let (changed, _) = watch::channel(0);

@@ -38,7 +38,7 @@ use crate::ports::index::SearchIndex;
 use crate::ports::log::{EventLog, ProducerMode};
 use crate::state::FallbackRun;
 
-use direct_log::DirectLog;
+pub(super) use direct_log::DirectLog;
 use indexers::Indexers;
 pub use journal::Journal;
 pub use switch::{Phase, Seen, Switch, Wish};
@@ -110,8 +110,8 @@ struct Kept {
 }
 
 impl Fallback {
-    /// For a new leader, in the normal state whatever this process showed when it led before. Without `wishes` nobody can
-    /// ask for anything.
+    /// For a new leader, in the normal state whatever this process showed when it led before. Without `wishes` nobody
+    /// can ask for anything.
     pub fn new(course: &Course, wishes: Option<Wishes>) -> Self {
         let FallbackConfig { automatic, .. } = course.config.fallback;
         let config = FallbackConfig { automatic: automatic && course.direct.is_some(), ..course.config.fallback };

@@ -27,7 +27,7 @@ impl Leader {
         let journals = sinks.config.sinks.iter().filter_map(|sink| {
             let cluster = Arc::clone(sinks.indexes.get(&sink.name)?);
             let journal = Journal::new(cluster, &config.pipeline, &sink.name, (self.term, self.fallback.runs));
-            Some((sinks.config.group(&sink.name), journal))
+            Some((sinks.config.group(&sink.name), Some(journal)))
         });
         let budget = config.budget_bytes / SHARE;
         let log = DirectLog::new(&config.topic, config.partitions, self.fallback.serial, budget, journals.collect());

@@ -70,7 +70,7 @@ impl SearchIndex for Cluster {
 /// A log with the groups `a` and `b`.
 fn log(budget: usize) -> (DirectLog, Arc<Cluster>) {
     let cluster = Arc::new(Cluster::default());
-    let journal = |sink: &str| Journal::new(Arc::clone(&cluster) as Arc<dyn SearchIndex>, "p", sink, (7, 1));
+    let journal = |sink: &str| Some(Journal::new(Arc::clone(&cluster) as Arc<dyn SearchIndex>, "p", sink, (7, 1)));
     let journals = BTreeMap::from([("a".to_owned(), journal("a")), ("b".to_owned(), journal("b"))]);
     (DirectLog::new("orders", 3, 1, budget, journals), cluster)
 }

@@ -10,6 +10,7 @@ mod fallback_faults;
 mod fencing;
 mod harness;
 mod late_records;
+mod replay;
 mod schemas;
 mod sinks;
 mod state;
