@@ -77,7 +77,8 @@ impl SearchIndex for RemoteIndex {
 
     async fn delete_index(&self, index: &str) -> Result<(), IndexError> {
         let index = index.to_owned();
-        self.call("index.delete", |cluster| async move { cluster.delete_index(&index).await }).await
+        // By its trait: the model has an operator's way of the same name.
+        self.call("index.delete", |cluster| async move { SearchIndex::delete_index(&cluster, &index).await }).await
     }
 
     async fn refresh(&self, index: &str) -> Result<(), IndexError> {

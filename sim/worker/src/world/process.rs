@@ -239,7 +239,7 @@ impl Starter {
             Err(error) => return self.show(Running { ended: Some(format!("{error:?}")), ..Running::default() }),
         };
         if let Some(after) = topology.fallback {
-            config.fallback = FallbackConfig { automatic: true, after: after.duration() };
+            config.fallback = FallbackConfig { automatic: true, after: after.duration(), ..FallbackConfig::default() };
         }
         let index = self.index();
         let servers = self.models.0.all().iter().zip(topology.sources());
