@@ -78,7 +78,8 @@ pub enum Command {
     },
     /// Breaks decisions of the engine, one at a time, and counts the seeds until an oracle objects.
     Canaries(CanaryOptions),
-    /// Runs every shipped scenario on three seeds and says how often each fault began; one that never does fails.
+    /// Runs every shipped scenario on three seeds and says how often each fault began and each marked branch of the
+    /// engine was reached; one that never is fails.
     Coverage,
 }
 

@@ -2,7 +2,6 @@
 
 use anyhow::{Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Mutex;
@@ -16,10 +15,13 @@ use crate::{report, scenarios};
 const SHOWN: usize = 3;
 
 /// A run: its plan, its outcome, and how long its process took.
-type Run = (String, Outcome, Duration);
+pub type Run = (String, Outcome, Duration);
 
 /// Runs `plan_of(seed)` for seeds from `first` on, until `last` or until time is up; in order of their seeds.
-fn all(
+///
+/// # Errors
+/// Workers cannot be started.
+pub fn all(
     worker: &Path,
     (first, last): (u64, Option<u64>),
     until: Option<Instant>,
@@ -164,45 +166,4 @@ pub fn meta(worker: &Path, first: u64, seeds: u64) -> Result<bool> {
     }
     println!("{seeds} seeds from {first}, each run twice: equal bytes ({} MB of trace)", bytes / 1_000_000);
     Ok(true)
-}
-
-/// `cargo sim coverage`: each shipped scenario on three seeds.
-///
-/// # Errors
-/// A scenario is wrong, or workers cannot be started.
-pub fn coverage(worker: &Path) -> Result<bool> {
-    let (mut faults, mut calls, mut branches) = Default::default();
-    let mut planned = std::collections::BTreeSet::new();
-    let mut good = true;
-    for (name, _) in scenarios::shipped()? {
-        let plan = scenarios::load(worker, &name)?;
-        let value: serde_json::Value = serde_json::from_str(&plan)?;
-        let kinds = value["fault"].as_array().into_iter().flatten();
-        planned.extend(kinds.filter_map(|fault| fault["kind"].as_str().map(str::to_owned)));
-        for (_, outcome, _) in all(worker, (1, Some(3)), None, &|_| Ok(plan.clone()))? {
-            if let Some(violation) = &outcome.violation {
-                eprintln!("{name}, seed {}: oracle {}: {}", outcome.seed, violation.oracle, violation.text);
-                good = false;
-            }
-            add(&mut faults, outcome.faults);
-            add(&mut calls, outcome.calls);
-            add(&mut branches, outcome.branches);
-        }
-    }
-    let table = |title: &str, counts: &BTreeMap<String, u64>| {
-        println!("{title}");
-        counts.iter().for_each(|(name, count)| println!("  {name:<66} {count:>8}"));
-    };
-    table("faults that began", &faults);
-    table("calls of the engine", &calls);
-    table("marked branches of the engine", &branches);
-    let never: Vec<&String> = planned.iter().filter(|kind| !faults.contains_key(*kind)).collect();
-    never.iter().for_each(|kind| eprintln!("never began: {kind}"));
-    let unreached = branches.iter().filter(|(_, count)| **count == 0);
-    unreached.for_each(|(text, _)| eprintln!("never reached: {text}"));
-    Ok(good && never.is_empty())
-}
-
-fn add(sum: &mut BTreeMap<String, u64>, counts: BTreeMap<String, u64>) {
-    counts.into_iter().for_each(|(name, count)| *sum.entry(name).or_default() += count);
 }

@@ -7,6 +7,7 @@ mod args;
 mod batch;
 mod building;
 mod canaries;
+mod coverage;
 mod page;
 mod report;
 mod scenarios;
@@ -49,6 +50,6 @@ fn run() -> anyhow::Result<bool> {
         }
         Command::Meta { seeds, first } => batch::meta(&worker, first, seeds),
         Command::Canaries(options) => canaries::canaries(&worker, &options),
-        Command::Coverage => batch::coverage(&worker),
+        Command::Coverage => coverage::coverage(&worker),
     }
 }

@@ -107,6 +107,14 @@ pub fn canaries(worker: &Path) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
+/// The kinds of faults that a scenario can name.
+///
+/// # Errors
+/// The worker could not be started.
+pub fn fault_kinds(worker: &Path) -> Result<Vec<String>> {
+    Ok(ask(worker, &["kinds"])?.lines().map(str::to_owned).collect())
+}
+
 /// Asks the worker for something, with nothing broken.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use towpath_scenarios::scenario::{Scenario, check, parse, swarm};
+use towpath_scenarios::scenario::{FaultKind, Scenario, check, parse, swarm};
 
 use crate::run::{Options, Outcome, idle, run};
 
@@ -44,6 +44,7 @@ pub fn serve(args: &[&str], branches: fn() -> BTreeMap<String, u32>) -> Result<(
             let scenario = parse(name, &text)?;
             print(&serde_json::to_string(&scenario)?)
         }
+        ["kinds"] => FaultKind::ALL.iter().try_for_each(|kind| print(kind.name())),
         ["draw", seed] => print(&serde_json::to_string(&swarm::draw(seed.parse()?))?),
         ["run", plan, seed, level] => one(plan, seed.parse()?, level, branches),
         ["idle", plan, ms] => {
@@ -52,7 +53,8 @@ pub fn serve(args: &[&str], branches: fn() -> BTreeMap<String, u32>) -> Result<(
             print("idle")
         }
         _ => bail!(
-            "usage: check NAME FILE | draw SEED | run PLAN SEED LEVEL | idle PLAN MS (a plan is a scenario as JSON)"
+            "usage: check NAME FILE | kinds | draw SEED | run PLAN SEED LEVEL | idle PLAN MS (a plan is a scenario as \
+             JSON)"
         ),
     }
 }
