@@ -8,37 +8,60 @@ use super::{LogChange, Violation};
 
 const NAME: &str = "delivery";
 
+/// A transaction with rows of captured tables.
+#[derive(Debug)]
+struct Committed {
+    rows: usize,
+    /// Where the source has it: `FILE:START`.
+    at: String,
+}
+
 /// The oracle's memory.
 #[derive(Debug, Default)]
 pub struct Delivery {
-    committed: BTreeMap<String, usize>,
+    committed: BTreeMap<String, Committed>,
     found: BTreeMap<String, BTreeSet<(u16, u64)>>,
     dead: BTreeMap<String, usize>,
-    /// Transactions that the source lost, and the epoch until which records of their name tell of the lost ones.
-    lost: BTreeMap<String, u16>,
+    /// What the source lost, by name and place. The name can come again, in the same epoch if nobody had read the lost
+    /// one; the place cannot, for a server that comes up begins another file.
+    lost: BTreeSet<(String, String)>,
+    /// Lost ones that are in the log, and the epoch until which a checkpoint that holds the name means them.
+    carried: BTreeMap<String, u16>,
 }
 
 impl Delivery {
-    /// A transaction was committed with so many rows.
-    pub fn committed(&mut self, gtid: &str, rows: usize) {
-        self.committed.insert(gtid.to_owned(), rows);
+    /// A transaction was committed with so many rows; `at`: where the source has it, `FILE:START`.
+    pub fn committed(&mut self, gtid: &str, rows: usize, at: String) {
+        self.committed.insert(gtid.to_owned(), Committed { rows, at });
     }
 
-    /// The source lost a transaction in this epoch. If its name comes again it is another one, and in a later epoch.
+    /// The source lost a transaction in this epoch. If its name comes again it is another one.
     pub fn lost(&mut self, gtid: &str, epoch: u16) {
-        self.committed.remove(gtid);
-        self.found.remove(gtid);
-        self.lost.insert(gtid.to_owned(), epoch);
+        if let Some(committed) = self.committed.remove(gtid) {
+            self.lost.insert((gtid.to_owned(), committed.at));
+        }
+        let found = self.found.remove(gtid).is_some();
+        if self.dead.remove(gtid).is_some() || found {
+            self.carry(gtid, epoch);
+        }
+    }
+
+    fn carry(&mut self, gtid: &str, epoch: u16) {
+        let until = self.carried.entry(gtid.to_owned()).or_default();
+        *until = epoch.max(*until);
     }
 
     /// Whether a checkpoint of this epoch that holds the transaction means one that the source lost.
     pub fn means_lost(&self, gtid: &str, epoch: u16) -> bool {
-        self.lost.get(gtid).is_some_and(|&until| epoch <= until)
+        self.carried.get(gtid).is_some_and(|&until| epoch <= until)
     }
 
     /// A change is in the log.
     pub fn change(&mut self, change: &LogChange) {
-        if let Some(gtid) = change.gtid.as_ref().filter(|gtid| !self.means_lost(gtid, change.epoch)) {
+        let Some(gtid) = &change.gtid else { return };
+        if self.lost.contains(&(gtid.clone(), change.at.clone())) {
+            self.carry(gtid, change.epoch);
+        } else {
             self.found.entry(gtid.clone()).or_default().insert(change.version());
         }
     }
@@ -50,7 +73,7 @@ impl Delivery {
 
     /// How many rows of a transaction are not in the log.
     pub fn missing(&self, gtid: &str) -> usize {
-        let wanted = self.committed.get(gtid).copied().unwrap_or(0);
+        let wanted = self.committed.get(gtid).map_or(0, |committed| committed.rows);
         let found = self.found.get(gtid).map_or(0, BTreeSet::len);
         wanted.saturating_sub(found + self.dead.get(gtid).copied().unwrap_or(0))
     }
@@ -68,9 +91,8 @@ impl Delivery {
         match self.committed.keys().find(|gtid| self.missing(gtid) > 0) {
             None => Ok(()),
             Some(gtid) => {
-                let text =
-                    format!("{} of {} rows of {gtid} are not in the log", self.missing(gtid), self.committed[gtid]);
-                Err(Violation::new(NAME, text))
+                let (missing, rows) = (self.missing(gtid), self.committed[gtid].rows);
+                Err(Violation::new(NAME, format!("{missing} of {rows} rows of {gtid} are not in the log")))
             }
         }
     }
@@ -81,17 +103,21 @@ mod tests {
     use super::super::testing::change;
     use super::*;
 
+    fn place(offset: u64) -> String {
+        change("1", offset, "").at
+    }
+
     #[test]
     fn a_missing_row_is_found_and_a_repeat_does_not_stand_for_it() {
         let mut delivery = Delivery::default();
-        delivery.committed("uuid:10", 2);
+        delivery.committed("uuid:10", 2, place(10));
         let row = change("1", 10, "a");
         delivery.change(&row);
         delivery.change(&row);
         assert!(delivery.at_rest().is_err());
         delivery.change(&LogChange { offset: 11, ..row });
         assert!(delivery.at_rest().is_ok());
-        delivery.committed("uuid:99", 1);
+        delivery.committed("uuid:99", 1, place(99));
         assert!(delivery.at_rest().is_err());
         delivery.dead_letter("uuid:99", 1);
         assert!(delivery.at_rest().is_ok());
@@ -101,14 +127,31 @@ mod tests {
     fn a_record_of_a_lost_transaction_does_not_stand_for_the_next_of_its_name() {
         let mut delivery = Delivery::default();
         let row = change("1", 10, "a");
-        delivery.committed("uuid:10", 1);
+        delivery.committed("uuid:10", 1, place(10));
         delivery.change(&row);
         delivery.lost("uuid:10", 1);
         assert!(delivery.at_rest().is_ok(), "nobody is owed what is lost");
-        delivery.committed("uuid:10", 1);
+        delivery.committed("uuid:10", 1, "binlog.000002:4".into());
         delivery.change(&row);
         assert!(delivery.at_rest().is_err());
-        delivery.change(&LogChange { epoch: 2, ..row });
+        assert!(delivery.means_lost("uuid:10", 1) && !delivery.means_lost("uuid:10", 2));
+        delivery.change(&LogChange { epoch: 2, at: "binlog.000002:4".into(), ..row });
+        assert!(delivery.at_rest().is_ok());
+    }
+
+    #[test]
+    fn what_was_lost_before_anybody_read_it_may_have_its_name_again_in_the_same_epoch() {
+        let mut delivery = Delivery::default();
+        let row = change("1", 10, "a");
+        delivery.committed("uuid:10", 1, place(10));
+        delivery.lost("uuid:10", 1);
+        delivery.committed("uuid:10", 1, "binlog.000002:4".into());
+        assert!(!delivery.means_lost("uuid:10", 1), "a checkpoint that holds the name holds the second");
+        assert!(delivery.at_rest().is_err());
+        delivery.change(&row);
+        assert!(delivery.at_rest().is_err(), "the lost one was on its way to the log");
+        assert!(delivery.means_lost("uuid:10", 1));
+        delivery.change(&LogChange { at: "binlog.000002:4".into(), ..row });
         assert!(delivery.at_rest().is_ok());
     }
 }

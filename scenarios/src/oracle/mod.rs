@@ -42,6 +42,8 @@ pub struct LogChange {
     pub offset: u64,
     /// The transaction; `None` for a row that was read rather than streamed.
     pub gtid: Option<String>,
+    /// Where its source has the transaction: `FILE:START`.
+    pub at: String,
     /// The table.
     pub table: String,
     /// The primary key.
@@ -72,6 +74,7 @@ pub(crate) mod testing {
             epoch: 1,
             offset,
             gtid: Some(format!("uuid:{offset}")),
+            at: format!("binlog.000001:{offset}"),
             table: "order_main".into(),
             key: key.into(),
             content: content.into(),

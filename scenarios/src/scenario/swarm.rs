@@ -12,6 +12,10 @@ const LENGTH_MS: u64 = 60_000;
 /// Faults begin after this: something must stand before it can fall.
 const FIRST_MS: u64 = 3_000;
 
+/// Failovers begin after this: a pipeline's first start waits for the server that is configured as its source, so one
+/// that dies for good before that start has got through other faults is waited for in vain.
+const FAILOVERS_MS: u64 = 35_000;
+
 /// The scenario of a seed.
 pub fn draw(seed: u64) -> Scenario {
     let mut sizes = Rng::new(seed ^ 0x0073_697a_6573);
@@ -46,24 +50,27 @@ pub fn draw(seed: u64) -> Scenario {
     }
 }
 
-/// What is done to the source's past: failovers; or, where its past stays, XA transactions and columns that move. (The
-/// models' replicas follow no prepared transaction.)
+/// What is done to the source's past: failovers, or a lost tail; or, where its past stays, XA transactions and columns
+/// that move. (The models' replicas follow no prepared transaction, and a lost tail takes no `ALTER TABLE` back.)
 fn draw_past(seed: u64, topology: &mut Topology, workload: &mut Work) -> Vec<Fault> {
     let mut rng = Rng::new(seed ^ 0x7061_7374);
-    let at = |rng: &mut Rng| Some(Span::from_millis(FIRST_MS + rng.below(LENGTH_MS - FIRST_MS - 1)));
-    let plain = |kind| Fault { kind, at: None, when: None, lasts: None, times: None, host: None, peer: None };
     match rng.below(4) {
         0 => {
             topology.standbys = 1 + rng.below(2) as u32;
             let lag = Some(Span::from_millis(500 + rng.below(8_000)));
             let mut faults = vec![Fault { at: at(&mut rng), lasts: lag, ..plain(FaultKind::ReplicasLag) }];
             let count = 1 + rng.below(u64::from(topology.standbys));
-            faults.extend((0..count).map(|_| Fault { at: at(&mut rng), ..plain(FaultKind::MySqlFailover) }));
+            faults.extend((0..count).map(|_| Fault {
+                at: Some(Span::from_millis(FAILOVERS_MS + rng.below(LENGTH_MS - FAILOVERS_MS - 1))),
+                ..plain(FaultKind::MySqlFailover)
+            }));
             faults
         }
-        // A lost tail is not drawn: the oracle `delivery` cannot tell yet whether a lost transaction had been read, so
-        // that its name may come again in the same epoch. Scenarios have it.
-        1 | 2 => {
+        1 => {
+            let times = Some(1 + rng.below(20) as u32);
+            vec![Fault { at: at(&mut rng), times, ..plain(FaultKind::MySqlLosesTail) }]
+        }
+        2 => {
             // One or the other: a prepared transaction holds its table's definition.
             if rng.below(2) == 0 {
                 workload.xa_per_second = 1 + rng.below(3) as u32;
@@ -75,6 +82,16 @@ fn draw_past(seed: u64, topology: &mut Topology, workload: &mut Work) -> Vec<Fau
         }
         _ => Vec::new(),
     }
+}
+
+/// A moment of the safety phase.
+fn at(rng: &mut Rng) -> Option<Span> {
+    Some(Span::from_millis(FIRST_MS + rng.below(LENGTH_MS - FIRST_MS - 1)))
+}
+
+/// A fault of which nothing more is said.
+fn plain(kind: FaultKind) -> Fault {
+    Fault { kind, at: None, when: None, lasts: None, times: None, host: None, peer: None }
 }
 
 /// A few kinds a run, so that some runs know only crashes and others only lost answers.
@@ -108,7 +125,7 @@ fn fault(rng: &mut Rng, kinds: &[FaultKind], topology: &Topology) -> Fault {
     let services = ["mysql", "kafka", "zookeeper", "elasticsearch"];
     Fault {
         kind,
-        at: (!by_call).then(|| Span::from_millis(FIRST_MS + rng.below(LENGTH_MS - FIRST_MS - 1))),
+        at: if by_call { None } else { at(rng) },
         when,
         lasts: matches!(needs, Needs::Span | Needs::Host | Needs::Pair)
             .then(|| Span::from_millis(200 + rng.below(most))),

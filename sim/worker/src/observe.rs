@@ -8,10 +8,13 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use serde_json::Value as Json;
+use towpath_engine::deployer::tail::{WITNESS, read_witness};
 use towpath_engine::format::{ChangeKind, ChangeRecord, Incoming, Reader};
 use towpath_engine::gtid::GtidSet;
 use towpath_engine::ports::index::SearchIndex;
+use towpath_engine::ports::log::ConsumedRecord;
 use towpath_engine::state;
+use towpath_models::mysql::Commit;
 use towpath_models::orders;
 use towpath_scenarios::calendar::iso;
 use towpath_scenarios::oracle::checkpoint::Checkpoints;
@@ -94,9 +97,9 @@ impl Observer {
     }
 
     /// A transaction with so many rows was committed at the source.
-    pub fn committed(&mut self, gtid: String, rows: usize) {
-        self.delivery.committed(&gtid, rows);
-        self.commits.push(gtid);
+    pub fn committed(&mut self, commit: Commit, rows: usize) {
+        self.delivery.committed(&commit.gtid, rows, format!("{}:{}", commit.at.file, commit.at.position));
+        self.commits.push(commit.gtid);
     }
 
     /// Orders that a transaction has changed are to be shown before long, where that is expected.
@@ -228,7 +231,7 @@ impl Observer {
                 Incoming::Control(control) => self.order.control(record.partition, control.term),
                 Incoming::Foreign(why) => return Err(unreadable(why)),
                 Incoming::Change(change) => {
-                    for row in rows(&change, record.partition, record.offset) {
+                    for row in rows(&change, &record) {
                         if self.order.change(&row)? {
                             self.identity.change(&row)?;
                             self.delivery.change(&row);
@@ -339,8 +342,11 @@ pub fn lag(world: &World, sink: &str) -> i64 {
     world.kafka.records_since(NAME, &mut next).len() as i64
 }
 
-fn rows(change: &ChangeRecord, partition: u32, place: i64) -> Vec<LogChange> {
+fn rows(change: &ChangeRecord, record: &ConsumedRecord) -> Vec<LogChange> {
     let shape = &change.shape;
+    let witness = record.headers.iter().find(|(name, _)| name == WITNESS);
+    let witness = witness.map(|(_, text)| String::from_utf8_lossy(text)).unwrap_or_default();
+    let witness = read_witness(&witness, "");
     let one = |row: towpath_engine::format::RowRef<'_>| {
         let text = |column: usize| row.data(column).text().unwrap_or("NULL").to_owned();
         let columns: Vec<String> = (0..shape.columns.len()).map(text).collect();
@@ -350,12 +356,13 @@ fn rows(change: &ChangeRecord, partition: u32, place: i64) -> Vec<LogChange> {
             ChangeKind::Delete => "delete",
         };
         LogChange {
-            partition,
-            place,
+            partition: record.partition,
+            place: record.offset,
             term: change.headers.term,
             epoch: change.headers.epoch,
             offset: row.offset(),
             gtid: change.headers.gtid.clone().filter(|gtid| !gtid.is_empty()),
+            at: witness.as_ref().map(|witness| format!("{}:{}", witness.file, witness.start)).unwrap_or_default(),
             table: shape.table.clone(),
             key: shape.primary_key.iter().map(|&column| text(column)).collect::<Vec<_>>().join(","),
             content: format!("{kind} {}", columns.join("|")),

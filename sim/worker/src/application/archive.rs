@@ -93,6 +93,6 @@ fn commit(change: Change, source: &MySql, observer: &mut Observer) -> Result<()>
         *table = TableName::new(ARCHIVE, table.table.clone());
     }
     let commit = source.commit(&operations)?;
-    observer.committed(commit.gtid, operations.len());
+    observer.committed(commit, operations.len());
     Ok(())
 }

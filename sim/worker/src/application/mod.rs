@@ -102,7 +102,7 @@ impl<'a> Application<'a> {
         match world.source().commit(&operations) {
             Ok(commit) => {
                 observer.expect_shown(&commit.gtid, transaction, now);
-                observer.committed(commit.gtid, transaction.ops.len());
+                observer.committed(commit, transaction.ops.len());
             }
             // The application hears that a row it wrote is not there any more.
             Err(error) if observer.has_turned_back() => tracing::debug!("refused by the source: {error}"),

@@ -60,7 +60,7 @@ impl Groups {
             let ended = if group.commits { source.xa_commit(&group.name) } else { source.xa_rollback(&group.name) };
             match ended {
                 Ok(commit) if group.commits => {
-                    observer.committed(commit.gtid, group.rows.len());
+                    observer.committed(commit, group.rows.len());
                     self.free.extend(group.rows);
                 }
                 Ok(_) => {}
