@@ -18,6 +18,11 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Whether the log has a streamed row of this version.
+    pub fn is_streamed(&self, epoch: u16, offset: u64) -> bool {
+        self.by_version.contains_key(&(epoch, offset))
+    }
+
     /// A change in the log, in whatever order.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ use towpath_engine::gtid::GtidSet;
 use towpath_engine::ports::index::SearchIndex;
 use towpath_engine::ports::log::ConsumedRecord;
 use towpath_engine::state;
+use towpath_engine::version::Version;
 use towpath_models::mysql::Commit;
 use towpath_models::orders;
 use towpath_scenarios::calendar::iso;
@@ -27,9 +28,7 @@ use towpath_scenarios::oracle::order::Order;
 use towpath_scenarios::oracle::search::Searches;
 use towpath_scenarios::oracle::{LogChange, Violation};
 use towpath_scenarios::scenario::{Deletes, Expect, Fencing, Topology, sinks};
-use towpath_scenarios::workload::{
-    ARCHIVE, Change, DATABASE, Row, RowOp, Table, Transaction, Value, key_of, order_columns,
-};
+use towpath_scenarios::workload::{ARCHIVE, Change, DATABASE, Row, Table, Transaction, Value, key_of, order_columns};
 
 use crate::application::planned;
 use crate::faults::group;
@@ -106,7 +105,18 @@ impl Observer {
     pub fn expect_shown(&mut self, gtid: &str, transaction: &Transaction, now: Duration) {
         let Some(freshness) = &mut self.freshness else { return };
         for op in transaction.ops.iter().filter(|op| op.table == Table::Orders) {
-            freshness.changed(op.key().to_string(), gtid, updated(op), now);
+            let (gone, row) = match &op.change {
+                Change::Insert(row) => (None, Some(row)),
+                Change::Update { before, after } => (Some(key_of(before)), Some(after)),
+                Change::Delete(row) => (Some(key_of(row)), None),
+            };
+            // A number that an order no longer has is that of no order.
+            if let Some(gone) = gone.filter(|gone| row.is_none_or(|row| key_of(row) != *gone)) {
+                freshness.changed(gone.to_string(), gtid, None, now);
+            }
+            if let Some(row) = row {
+                freshness.changed(key_of(row).to_string(), gtid, updated(row), now);
+            }
         }
     }
 
@@ -249,7 +259,8 @@ impl Observer {
             let source = operation.source.map(|source| String::from_utf8_lossy(&source).into_owned());
             let source = source.filter(|source| !source.contains("_towpath_deleted"));
             let (index, id, version) = (operation.index, operation.id, operation.version);
-            self.history.accepted(Accepted { index, id, version, source })?;
+            let identity = &self.identity;
+            self.history.accepted(Accepted { index, id, version, source }, |version| is_streamed(identity, version))?;
         }
         Ok(())
     }
@@ -286,6 +297,7 @@ impl Observer {
         self.dead_records(world)?;
         self.delivery.at_rest()?;
         self.order.at_rest()?;
+        self.history.at_rest(|version| is_streamed(&self.identity, version))?;
         let rows = |database| -> Result<BTreeMap<i64, Row>, Violation> {
             let mut rows = BTreeMap::new();
             for row in planned(world.source(), database, Table::Orders) {
@@ -372,13 +384,16 @@ fn rows(change: &ChangeRecord, record: &ConsumedRecord) -> Vec<LogChange> {
     change.rows().map(one).collect()
 }
 
-/// When an order was changed, as documents have it; `None`: it is gone.
-fn updated(op: &RowOp) -> Option<String> {
-    match &op.change {
-        Change::Insert(row) | Change::Update { after: row, .. } => match row.get(order_columns::UPDATED_AT) {
-            Some(Value::Timestamp(ms)) => Some(iso(*ms)),
-            _ => None,
-        },
-        Change::Delete(_) => None,
+/// When an order was changed, as documents have it.
+fn updated(row: &Row) -> Option<String> {
+    match row.get(order_columns::UPDATED_AT) {
+        Some(Value::Timestamp(ms)) => Some(iso(*ms)),
+        _ => None,
     }
+}
+
+/// Whether the log has a streamed row of a document's version.
+fn is_streamed(identity: &Identity, version: u64) -> bool {
+    let version = i64::try_from(version).ok().and_then(Version::from_number);
+    version.is_some_and(|version| identity.is_streamed(version.epoch(), version.offset()))
 }
