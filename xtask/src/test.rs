@@ -23,6 +23,8 @@ pub enum Tier {
     Scenarios,
     /// Short runs under load
     Load,
+    /// Only by name: the scenarios on real processes, one after the other, and two minutes of random faults
+    Real,
 }
 
 impl Tier {
@@ -33,6 +35,7 @@ impl Tier {
             Tier::Sim => "sim",
             Tier::Scenarios => "scenarios",
             Tier::Load => "load",
+            Tier::Real => "real",
         }
     }
 
@@ -41,11 +44,12 @@ impl Tier {
             Tier::Fast | Tier::Load => 5,
             Tier::Services | Tier::Scenarios => 15,
             Tier::Sim => 10,
+            Tier::Real => 30,
         }
     }
 
     fn needs_services(self) -> bool {
-        matches!(self, Tier::Services | Tier::Scenarios | Tier::Load)
+        matches!(self, Tier::Services | Tier::Scenarios | Tier::Load | Tier::Real)
     }
 }
 
@@ -84,6 +88,20 @@ const SERVICES: &[&str] = &[
 const SIM: &[&str] = &["deployer_on_models", "adapter", "embedded", "protocol_models", "fuzz_events"];
 const SCENARIOS: &[&str] = &["ten_kills", "sabotage", "failover_real"];
 const LOAD: &[&str] = &["profiles"];
+const REAL: &[&str] = &["fallback_real"];
+/// Scenarios that real processes can show. `kafka-down` is in the tier of the scenarios too.
+const ON_PROCESSES: &[&str] = &[
+    "kafka-down",
+    "kafka-down-fallback",
+    "deployer-crash",
+    "gtid-failover",
+    "lost-tail-failover",
+    "failover-to-lagging-replica",
+    "gtid-reuse-after-crash",
+    "paused-zombie",
+    "zookeeper-session-loss",
+    "elasticsearch-429-storm",
+];
 /// What the tests of a tier share, started once.
 const SERVICES_STACK: &[&str] = &["--mariadb", "--kafka-sasl", "--es", "hot"];
 
@@ -95,9 +113,10 @@ struct Stage {
     counts: Counts,
 }
 
-/// Runs the tiers (all if none is named) and prints the table; `Ok(false)` if anything failed.
+/// Runs the tiers (all but [`Tier::Real`] if none is named) and prints the table; `Ok(false)` if anything failed.
 pub fn run(tiers: &[Tier]) -> Result<bool> {
-    let tiers: Vec<Tier> = if tiers.is_empty() { Tier::value_variants().to_vec() } else { tiers.to_vec() };
+    let usual = || Tier::value_variants().iter().copied().filter(|tier| *tier != Tier::Real);
+    let tiers: Vec<Tier> = if tiers.is_empty() { usual().collect() } else { tiers.to_vec() };
     let mut stages = Vec::new();
     prerequisites::check()?;
     let mut go_on = stage(&mut stages, "build", 10, || Ok((build()?, Counts::default())))?;
@@ -188,6 +207,7 @@ fn run_tier(tier: Tier) -> Result<(bool, Counts)> {
         Tier::Sim => simulation(),
         Tier::Scenarios => scenarios(),
         Tier::Load => load(),
+        Tier::Real => real(),
     }
 }
 
@@ -256,6 +276,21 @@ fn scenarios() -> Result<(bool, Counts)> {
 fn load() -> Result<(bool, Counts)> {
     let mut tests = targets(command::cargo(), LOAD);
     command::run_counting(tests.env("TOWPATH_SEED", seed().to_string()).args(["--", "--show-output"]))
+}
+
+/// Each scenario on services of its own, then random faults.
+fn real() -> Result<(bool, Counts)> {
+    let (mut all, mut counts) = command::run_counting(&mut targets(command::cargo(), REAL))?;
+    let seed = seed().to_string();
+    let runs = ON_PROCESSES.iter().map(|name| vec!["run", name, "--json"]);
+    for arguments in runs.chain([vec!["soak", "--minutes", "2", "--seed", &seed, "--json"]]) {
+        let good = command::run(stack_program().args(&arguments))?;
+        if !good {
+            counts.reasons.push(format!("cargo stack {}, see above", arguments.join(" ")));
+        }
+        all &= good;
+    }
+    Ok((all, counts))
 }
 
 /// Runs test targets beside services that they share.

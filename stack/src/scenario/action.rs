@@ -29,9 +29,9 @@ pub enum Action {
     Failover,
     /// Standbys receive nothing; they go on at the end.
     ReplicasLag,
-    /// The server that is written to dies once so many more transactions are committed, and starts from its files as
-    /// they are now: as after a crash that the disk's cache did not survive.
-    LoseTail(u32),
+    /// The files of the server that is written to are kept as they are; at the end it dies and starts from them: as
+    /// after a crash that the disk's cache did not survive.
+    LoseTail,
 }
 
 impl Action {
@@ -109,7 +109,7 @@ pub fn of(fault: &Fault) -> Result<Action, &'static str> {
         FaultKind::ZooKeeperFresh => {
             return Err("an ensemble that lost everything is not set up on real processes yet");
         }
-        FaultKind::MySqlLosesTail => Action::LoseTail(fault.times.unwrap_or(1)),
+        FaultKind::MySqlLosesTail => Action::LoseTail,
         _ => return Err(MODEL),
     })
 }

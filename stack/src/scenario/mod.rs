@@ -55,6 +55,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Documents equal their rows at the latest so long after the last write; judged, not measured.
 const SETTLE: Duration = Duration::from_secs(240);
 const TICK: Duration = Duration::from_millis(100);
+/// So many times as long as the tail that is to be lost took to be written: a busy machine writes more slowly.
+const TAIL: f64 = 4.0;
+const TAIL_AT_LEAST: Duration = Duration::from_secs(2);
 /// Longer than the session's timeout in the harness' configuration: the ensemble has given the session up by then.
 const SESSION_GONE: Duration = Duration::from_secs(8);
 
@@ -140,11 +143,20 @@ fn plan(scenario: &Scenario) -> (Vec<Planned>, Vec<Told>) {
         let at_ms = fault.at.map(|at| at.millis());
         match action::of(fault) {
             Ok(action) => {
+                let mut begin = Duration::from_millis(at_ms.unwrap_or(0));
                 let lasts = match fault.kind {
                     FaultKind::SessionExpired => SESSION_GONE,
+                    FaultKind::MySqlLosesTail => {
+                        // What is to be lost is written before the moment of the loss, and some of it is carried.
+                        let tail = f64::from(fault.times.unwrap_or(1)) / f64::from(scenario.workload.rate.max(1));
+                        let kept = begin.saturating_sub(Duration::from_secs_f64(TAIL * tail).max(TAIL_AT_LEAST));
+                        let lasts = begin - kept;
+                        begin = kept;
+                        lasts
+                    }
                     _ => fault.lasts.map_or(Duration::ZERO, |span| span.duration()),
                 };
-                planned.push(Planned { index, action, begin: Duration::from_millis(at_ms.unwrap_or(0)), lasts });
+                planned.push(Planned { index, action, begin, lasts });
             }
             Err(why) => {
                 skipped.push(Told { fault: fault.kind.name().to_owned(), at_ms, what: why.to_owned() });

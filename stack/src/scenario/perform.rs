@@ -5,6 +5,7 @@
 use anyhow::{Context, Result, bail};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 
@@ -31,6 +32,8 @@ pub enum Undo {
     Open(String, String),
     /// Let the standbys replicate.
     Replicate,
+    /// Kill this service and start it from the files kept there.
+    Lose(String, PathBuf),
 }
 
 /// Work that goes on beside the run.
@@ -118,11 +121,13 @@ pub async fn begin(
             replicas(cast, "STOP REPLICA").await?;
             ("STOP REPLICA on the standbys".to_owned(), Undo::Replicate)
         }
-        Action::LoseTail(times) => {
-            let service = cast.mysql()?.service().name().to_owned();
-            let kept = tail::keep(cast.stack.service(&service)?).await?;
-            beside.push(tokio::spawn(tail::lose(Arc::clone(&cast.stack), service.clone(), kept, work.more(*times))));
-            (format!("SIGKILL to {service}, its last {times} transactions lost"), Undo::Nothing)
+        Action::LoseTail => {
+            let mysql = cast.mysql()?.service();
+            let (kept, service) = (tail::keep(mysql).await?, mysql.name().to_owned());
+            (
+                format!("SIGKILL to {service} at the end, and it starts from its files as they were"),
+                Undo::Lose(service, kept),
+            )
         }
     })
 }
@@ -151,6 +156,9 @@ pub async fn end(cast: &mut Cast, undo: Undo, paused: &mut Vec<String>, beside: 
             }
         }
         Undo::Open(name, service) => set(cast, &name, &service, Mode::Open)?,
+        Undo::Lose(service, kept) => {
+            beside.push(tokio::spawn(tail::lose(Arc::clone(&cast.stack), service, kept)));
+        }
         Undo::Replicate => replicas(cast, "START REPLICA").await?,
     }
     Ok(())

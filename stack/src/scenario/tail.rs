@@ -4,7 +4,6 @@
 //! starts from the copy.
 
 use anyhow::{Context, Result, bail};
-use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::process::Command;
@@ -23,13 +22,12 @@ pub async fn keep(mysql: &Service) -> Result<PathBuf> {
     copied.map(|()| kept)
 }
 
-/// Waits until it is `time`, kills the server and starts it from the copy.
+/// Kills the server and starts it from the copy.
 ///
 /// # Errors
 /// It does not start again.
-pub async fn lose(stack: Arc<Stack>, mysql: String, kept: PathBuf, time: impl Future<Output = ()>) -> Result<()> {
+pub async fn lose(stack: Arc<Stack>, mysql: String, kept: PathBuf) -> Result<()> {
     let mysql = stack.service(&mysql)?;
-    time.await;
     mysql.kill().await?;
     std::fs::remove_dir_all(data(mysql)).context("cannot remove the server's files")?;
     std::fs::rename(&kept, data(mysql)).context("cannot put the copy in their place")?;

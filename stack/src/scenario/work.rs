@@ -3,7 +3,6 @@
 //! A transaction whose commit was not answered is written again: a key that exists then says that it had been applied.
 
 use anyhow::{Context, Result};
-use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -53,17 +52,6 @@ impl Work {
     /// Transactions and row changes committed so far.
     pub fn counts(&self) -> (u64, u64) {
         (self.shared.transactions.load(Ordering::Relaxed), self.shared.changes.load(Ordering::Relaxed))
-    }
-
-    /// Ends when so many more transactions are committed.
-    pub fn more(&self, times: u32) -> impl Future<Output = ()> + use<> {
-        let shared = Arc::clone(&self.shared);
-        let wanted = shared.transactions.load(Ordering::Relaxed) + u64::from(times);
-        async move {
-            while shared.transactions.load(Ordering::Relaxed) < wanted {
-                sleep(TICK).await;
-            }
-        }
     }
 
     /// Waits until all is written.
