@@ -34,10 +34,11 @@ pub fn draw(seed: u64) -> Scenario {
         ..Work::default()
     };
     let past = draw_past(seed, &mut topology, &mut workload);
+    let outage = draw_fallback(seed, &mut topology);
     let mut rng = Rng::new(seed ^ 0x6661_756c_7473);
     let kinds = kinds(&mut rng);
     let count = 1 + rng.below(8);
-    let faults = (0..count).map(|_| fault(&mut rng, &kinds, &topology)).chain(past).collect();
+    let faults = (0..count).map(|_| fault(&mut rng, &kinds, &topology)).chain(past).chain(outage).collect();
     Scenario {
         name: format!("swarm-{seed}"),
         drawn: true,
@@ -82,6 +83,17 @@ fn draw_past(seed: u64, topology: &mut Topology, workload: &mut Work) -> Vec<Fau
         }
         _ => Vec::new(),
     }
+}
+
+/// Whether deployers may write documents themselves, and when; then Kafka is away for a while, whatever else happens.
+fn draw_fallback(seed: u64, topology: &mut Topology) -> Option<Fault> {
+    let mut rng = Rng::new(seed ^ 0x6469_7265_6374);
+    if rng.below(4) > 0 {
+        return None;
+    }
+    topology.fallback = Some(Span::from_millis(1_000 + rng.below(5_000)));
+    let lasts = Some(Span::from_millis(5_000 + rng.below(25_000)));
+    Some(Fault { at: at(&mut rng), lasts, ..plain(FaultKind::KafkaDown) })
 }
 
 /// A moment of the safety phase.
