@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
-use towpath_scenarios::load::{Profile, Traffic, What};
+use towpath_scenarios::load::{Devices, Played, Poll, Profile, Traffic, What};
 
 use crate::kafka::Reader;
 use crate::live::View;
@@ -18,7 +18,6 @@ use crate::probes::Probes;
 use crate::processes::{Used, Watch};
 use crate::queries::{self, Cluster, PAGE};
 use crate::sampler::Sampler;
-use crate::sounds::{Played, Poll, Sounds};
 use crate::target::Target;
 use crate::writes::{Acknowledger, Work, Writers, Written, lock};
 
@@ -70,7 +69,7 @@ pub struct Run<'a> {
     profile: &'a Profile,
     traffic: Traffic,
     meter: Shared,
-    sounds: Arc<Mutex<Sounds>>,
+    sounds: Arc<Mutex<Devices<Instant>>>,
     probes: Probes,
     watch: Arc<Mutex<Watch>>,
     writers: Option<Writers>,
@@ -115,7 +114,7 @@ impl<'a> Run<'a> {
         let start = Instant::now() + Duration::from_millis(500);
         let meter = Shared::new(start, profile.warm_up.duration());
         let probes = Probes::new(meter.clone(), target.topic.is_some(), full.is_some());
-        let sounds = Arc::new(Mutex::new(Sounds::default()));
+        let sounds = Arc::new(Mutex::new(Devices::default()));
         let work = Work {
             url: target.mysql.clone(),
             database: target.database.clone(),
@@ -300,7 +299,7 @@ async fn list(cluster: &Cluster, meter: &Shared, merchant: u32, due: Instant) {
 async fn poll(
     cluster: &Cluster,
     meter: &Shared,
-    sounds: &Mutex<Sounds>,
+    sounds: &Mutex<Devices<Instant>>,
     acknowledger: Option<&Acknowledger>,
     merchant: u32,
     due: Instant,

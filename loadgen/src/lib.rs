@@ -21,6 +21,5 @@ pub mod remote;
 pub mod report;
 mod sampler;
 pub mod search;
-mod sounds;
 pub mod target;
 mod writes;

@@ -9,13 +9,12 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
-use towpath_scenarios::load::{StepKind, Write};
+use towpath_scenarios::load::{Devices, StepKind, Write};
 use towpath_scenarios::workload::Table;
 use towpath_stack::harness::orders::transaction_sql;
 
 use crate::meter::{Figure, Shared, Sort};
 use crate::probes::Probes;
-use crate::sounds::Sounds;
 
 /// A transaction that takes longer is an error.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -38,7 +37,7 @@ pub struct Work {
     /// Measurements.
     pub meter: Shared,
     /// What devices have heard.
-    pub sounds: Arc<std::sync::Mutex<Sounds>>,
+    pub sounds: Arc<std::sync::Mutex<Devices<Instant>>>,
     /// Who looks for new orders downstream.
     pub probes: Probes,
 }

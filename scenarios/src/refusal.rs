@@ -51,7 +51,8 @@ pub(crate) fn suggest(message: &str) -> String {
     format!("{what} `{wrong}`; {}", did_you_mean(wrong, known))
 }
 
-pub(crate) fn did_you_mean(wrong: &str, known: &[&str]) -> String {
+/// The known name that was probably meant, or all of them.
+pub fn did_you_mean(wrong: &str, known: &[&str]) -> String {
     let near = known.iter().max_by(|a, b| {
         let score = |name: &str| strsim::jaro_winkler(wrong, name);
         score(a).total_cmp(&score(b))

@@ -1,6 +1,5 @@
 //! What a worker said of a run, as the picture that `towpath-picture` draws.
 
-use serde_json::Value;
 use towpath_picture::{Bar, Curve, Diagram, Mark, Run, service_of};
 
 use crate::worker::Outcome;
@@ -8,9 +7,8 @@ use crate::worker::Outcome;
 /// Between two samples, seconds.
 const SAMPLED_EVERY: f64 = 0.5;
 
-/// The page. `told` is what the worker said at level `info` with samples.
-pub fn page(name: &str, plan: &str, told: &str, outcome: &Outcome) -> String {
-    let plan: Value = serde_json::from_str(plan).unwrap_or_default();
+/// The page, a lane for each host. `told` is what the worker said at level `info` with samples.
+pub fn page(name: &str, hosts: Vec<String>, told: &str, outcome: &Outcome) -> String {
     let seconds = outcome.simulated_ms as f64 / 1000.0;
     let samples = samples(told);
     let mut run = Run {
@@ -24,9 +22,9 @@ pub fn page(name: &str, plan: &str, told: &str, outcome: &Outcome) -> String {
             outcome.takeovers,
             outcome.caught_up_ms as f64 / 1000.0
         ),
-        lanes: lanes(&plan),
+        lanes: hosts,
         seconds,
-        leaders: leaders(&samples),
+        leaders: samples.iter().flat_map(|of_source| leaders(of_source)).collect(),
         diagrams: diagrams(&samples),
         said: told.lines().filter(|line| !line.contains(" sample: ")).map(|line| line.to_owned() + "\n").collect(),
         ..Run::default()
@@ -46,7 +44,8 @@ struct Sample {
     lag: f64,
 }
 
-fn samples(told: &str) -> Vec<Sample> {
+/// The samples of each source, in the order in which they are told.
+fn samples(told: &str) -> Vec<Vec<Sample>> {
     let number = |line: &str, name: &str| field(line, name).and_then(|text| text.parse().ok()).unwrap_or(0.0);
     let sample = |line: &str| {
         Some(Sample {
@@ -57,7 +56,15 @@ fn samples(told: &str) -> Vec<Sample> {
             lag: number(line, "lag="),
         })
     };
-    told.lines().filter_map(sample).collect()
+    let mut sources: Vec<(String, Vec<Sample>)> = Vec::new();
+    for (line, sample) in told.lines().filter_map(|line| Some((line, sample(line)?))) {
+        let name = field(line, "name=").unwrap_or_default();
+        match sources.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, samples)) => samples.push(sample),
+            None => sources.push((name, vec![sample])),
+        }
+    }
+    sources.into_iter().map(|(_, samples)| samples).collect()
 }
 
 /// While a process comes first in the election.
@@ -70,25 +77,33 @@ fn leaders(samples: &[Sample]) -> Vec<Bar> {
     samples.chunk_by(|a, b| a.leader == b.leader).filter_map(bar).collect()
 }
 
-/// How far source, checkpoint and sinks are.
-fn diagrams(samples: &[Sample]) -> Vec<Diagram> {
-    let curve = |colour, of: fn(&Sample) -> f64| Curve {
-        colour,
-        points: false,
-        values: samples.iter().map(|sample| (sample.second, of(sample))).collect(),
-    };
+/// How far sources, checkpoints and sinks are.
+fn diagrams(sources: &[Vec<Sample>]) -> Vec<Diagram> {
+    let further = if sources.len() > 1 { "; dashed: a further source" } else { "" };
+    let mut transactions = curves(sources, ["grey", "grey dashed"], |sample| sample.source);
+    transactions.extend(curves(sources, ["green", "green dashed"], |sample| sample.carried));
     vec![
         Diagram {
             axis: "transactions".to_owned(),
-            caption: "grey: executed at the source, green: in the checkpoint".to_owned(),
-            curves: vec![curve("grey", |sample| sample.source), curve("green", |sample| sample.carried)],
+            caption: format!("grey: executed at the source, green: in the checkpoint{further}"),
+            curves: transactions,
         },
         Diagram {
             axis: "records behind".to_owned(),
-            caption: "the sink that is furthest behind".to_owned(),
-            curves: vec![curve("purple", |sample| sample.lag)],
+            caption: format!("the sink that is furthest behind{further}"),
+            curves: curves(sources, ["purple", "purple dashed"], |sample| sample.lag),
         },
     ]
+}
+
+/// One curve for each source, in the first colour for the first and in the second for any other.
+fn curves(sources: &[Vec<Sample>], colours: [&'static str; 2], of: fn(&Sample) -> f64) -> Vec<Curve> {
+    let value = |sample: &Sample| (sample.second, of(sample));
+    let curve = |(nth, samples): (usize, &Vec<Sample>)| {
+        let colour = colours[nth.min(1)];
+        Curve { colour, points: false, values: samples.iter().map(value).collect() }
+    };
+    sources.iter().enumerate().map(curve).collect()
 }
 
 /// Faults, and what processes said.
@@ -117,15 +132,6 @@ fn events(run: &mut Run, told: &str) {
 
 fn second(line: &str) -> Option<f64> {
     line.split_whitespace().next()?.parse().ok()
-}
-
-fn lanes(plan: &Value) -> Vec<String> {
-    let count = |key: &str| plan["topology"][key].as_u64().unwrap_or(0);
-    let standbys = (1..=count("standbys")).map(|n| format!("mysql-{}", n + 1));
-    let services = ["kafka", "zookeeper", "elasticsearch"].map(str::to_owned);
-    let deployers = (1..=count("deployers")).map(|n| format!("deployer-{n}"));
-    let adapters = (1..=count("adapters")).map(|n| format!("adapter-{n}"));
-    std::iter::once("mysql".to_owned()).chain(standbys).chain(services).chain(deployers).chain(adapters).collect()
 }
 
 /// The value of a field in a line of the trace.

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use std::io::Write;
 use std::path::Path;
 
-use crate::worker::{Outcome, run, start};
+use crate::worker::{Outcome, ask, run, start};
 use crate::{page, shrink};
 
 /// A failing seed: the oracle, the shortest plan found, and the one command that reproduces it.
@@ -36,7 +36,8 @@ pub fn replay(worker: &Path, name: &str, plan: &str, seed: u64, trace: bool, htm
         let told = start(worker, plan, seed, "info")?;
         let text = String::from_utf8_lossy(&told.stdout).into_owned();
         let outcome = run(worker, plan, seed)?;
-        std::fs::write(file, page::page(name, plan, &text, &outcome))?;
+        let hosts = serde_json::from_str(&ask(worker, &["hosts", plan])?)?;
+        std::fs::write(file, page::page(name, hosts, &text, &outcome))?;
         println!("the run as a page: {}", file.display());
     }
     let text = String::from_utf8_lossy(&output.stdout);

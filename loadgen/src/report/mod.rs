@@ -8,14 +8,13 @@ pub mod text;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use towpath_scenarios::load::Profile;
+use towpath_scenarios::load::{Played, Profile};
 use towpath_scenarios::oracle::documents::Verdict;
 
 use crate::drive::Measured;
 use crate::judge::{self, Judged, LARGEST_SLIP_MS};
 use crate::meter::{Figure, Meter, Second};
 use crate::processes::Used;
-use crate::sounds::Played;
 pub use distribution::Distribution;
 
 /// How much was done. Rates are those while orders come and lists are asked for, polls also of the seconds after.

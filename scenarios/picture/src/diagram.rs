@@ -19,7 +19,7 @@ pub struct Diagram {
 /// Values by the second of the run, in order.
 #[derive(Debug, Clone)]
 pub struct Curve {
-    /// `grey`, `green` or `purple`.
+    /// `grey`, `green` or `purple`; with ` dashed` behind it the line is.
     pub colour: &'static str,
     /// Whether each value stands for itself, so that no line joins them.
     pub points: bool,

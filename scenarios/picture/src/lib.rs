@@ -20,7 +20,7 @@ const STYLE: &str = "body{font:14px/1.4 system-ui,sans-serif;margin:24px auto;ma
      .join{fill:#2980b9}.violation{stroke:#c00;stroke-width:3}.bad{color:#c00;font-weight:600}\
      text{font-size:12px;fill:#333}.what{font-size:11px;fill:#922}.axis{stroke:#999}.grid{stroke:#eee}\
      polyline{fill:none;stroke-width:1.5}.grey{stroke:#888}.green{stroke:#27ae60}.purple{stroke:#8e44ad}\
-     .point{fill:#8e44ad;opacity:.6}pre{white-space:pre-wrap;font-size:12px}.key span{margin-right:18px}";
+     .dashed{stroke-dasharray:8 3}.point{fill:#8e44ad;opacity:.6}pre{white-space:pre-wrap;font-size:12px}.key span{margin-right:18px}";
 
 /// What the page shows.
 #[derive(Debug, Clone, Default)]

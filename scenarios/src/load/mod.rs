@@ -3,6 +3,7 @@
 //! Must not know how the traffic is carried out: a real run and a simulated one get the same plan from the same seed.
 
 mod curve;
+mod devices;
 mod level;
 mod orders;
 mod polls;
@@ -11,6 +12,7 @@ mod traffic;
 mod zipf;
 
 pub use curve::{Arrivals, Curve, Stage, replayed};
+pub use devices::{Devices, Heard, Played, Poll};
 pub use level::{Comparison, FIGURES, Level, SCALARS, STATISTICS};
 pub use orders::{OrderPlan, StepKind, Write};
 pub use polls::Polls;

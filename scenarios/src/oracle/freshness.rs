@@ -46,6 +46,11 @@ impl Freshness {
         self.open.values_mut().for_each(|open| open.retain(|one| one.gtid != gtid));
     }
 
+    /// Nothing could be shown until now: the time of what is still to be shown begins here.
+    pub fn begin_anew(&mut self, now: Duration) {
+        self.open.values_mut().flatten().for_each(|one| one.committed = one.committed.max(now));
+    }
+
     /// What a search made at `now` shows: `updated_at` by order.
     ///
     /// # Errors
@@ -104,5 +109,14 @@ mod tests {
         assert!(fresh.shows(&shown(&[("1", "a")]), at(7)).is_err());
         fresh.lost("u:1");
         fresh.shows(&shown(&[("1", "a")]), at(8)).unwrap();
+    }
+
+    #[test]
+    fn time_that_begins_anew_is_not_endless() {
+        let mut fresh = Freshness::new(at(5));
+        fresh.changed("1".into(), "u:1", Some("b".into()), at(1));
+        fresh.begin_anew(at(40));
+        fresh.shows(&shown(&[]), at(45)).unwrap();
+        assert!(fresh.shows(&shown(&[]), at(46)).is_err());
     }
 }

@@ -8,6 +8,7 @@ pub mod history;
 pub mod identity;
 pub mod order;
 pub mod search;
+pub mod sound;
 
 use serde::{Deserialize, Serialize};
 

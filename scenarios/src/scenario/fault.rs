@@ -90,12 +90,18 @@ kinds! {
     MySqlFailover "mysql-failover" Nothing "The written server dies for good; the next standby is promoted.",
     ReplicasLag "replicas-lag" Span "Standbys receive nothing and catch up at the end.",
     ZooKeeperFresh "zookeeper-fresh" Nothing "Another, empty ensemble stands at the same address.",
+    LinkCut "link-cut" Span "Nothing passes between the hosts of `source` and all others; connections break.",
 }
 
 impl FaultKind {
     /// Whether it means something only where standbys are.
     pub fn of_standbys(self) -> bool {
         matches!(self, Self::MySqlFailover | Self::ReplicasLag)
+    }
+
+    /// Whether it happens to one source: where there are several it must say to which.
+    pub fn of_source(self) -> bool {
+        self == Self::LinkCut || self == Self::ReplicasLag || self.name().starts_with("mysql-")
     }
 
     /// Whether it changes what has been: no draw takes it, for scenarios say what is expected then.
@@ -173,4 +179,14 @@ pub struct Fault {
     /// The other end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
+    /// Which source's MySQL, link or leader, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+}
+
+impl Fault {
+    /// Whether it must say which source it means, where there are several.
+    pub fn needs_source(&self) -> bool {
+        self.kind.of_source() || self.host.as_deref() == Some("leader")
+    }
 }

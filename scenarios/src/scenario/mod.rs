@@ -2,123 +2,30 @@
 //!
 //! A scenario does not know whether it runs simulated or on real processes. Nothing here runs anything.
 
+mod checks;
 mod duration;
 mod fault;
 mod parse;
 pub mod soak;
 pub mod swarm;
+mod topology;
 
 pub use duration::Span;
 pub use fault::{Fault, FaultKind, Moment, Needs};
-pub use parse::{check, parse};
+pub use parse::{check, parse, take_profile};
+pub use topology::{Archive, Deletes, Fencing, Pipeline, RowMetadata, Source, Topology};
 
 use serde::{Deserialize, Serialize};
 use towpath_engine::cause::Cause;
 
+use crate::load::{self, Profile};
 use crate::oracle::documents::SINKS;
 
-/// How deletes are kept in the sinks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Deletes {
-    /// A tombstone document.
-    #[default]
-    Soft,
-    /// A versioned delete.
-    Hard,
-}
-
-/// How deposed leaders are fenced.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Fencing {
-    /// Kafka transactions.
-    #[default]
-    Transactions,
-    /// Fence records and terms.
-    Versions,
-}
-
-/// What the servers' binary logs say about the columns of their rows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RowMetadata {
-    /// Their names.
-    #[default]
-    Full,
-    /// Only their types: definitions are followed through the statements.
-    Minimal,
-}
-
-/// What stands.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Topology {
-    /// Deployer processes: `deployer-1`, `deployer-2`, …
-    pub deployers: u32,
-    /// Servers that follow `mysql` and that deployers know: `mysql-2`, …
-    pub standbys: u32,
-    /// Adapter processes, each with all sinks: `adapter-1`, …
-    pub adapters: u32,
-    /// Partitions of the topic.
-    pub partitions: u32,
-    /// How deposed leaders are fenced.
-    pub fencing: Fencing,
-    /// How the sinks delete.
-    pub deletes: Deletes,
-    /// The largest record, bytes; a larger row is a dead letter.
-    pub max_record_bytes: u32,
-    /// What the binlog says about the columns of its rows.
-    pub row_metadata: RowMetadata,
-    /// Orders that leave move to the database `archive`, and stay in the sink `full`.
-    pub archive: bool,
-    /// Deployers write documents themselves once Kafka is silent for so long; without it they cannot.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fallback: Option<Span>,
-}
-
-impl Default for Topology {
-    fn default() -> Self {
-        Self {
-            deployers: 2,
-            standbys: 0,
-            adapters: 2,
-            partitions: 3,
-            fencing: Fencing::Transactions,
-            deletes: Deletes::Soft,
-            max_record_bytes: 900_000,
-            row_metadata: RowMetadata::Full,
-            archive: false,
-            fallback: None,
-        }
-    }
-}
-
-impl Topology {
-    /// The names of all hosts, services first.
-    pub fn hosts(&self) -> Vec<String> {
-        let services = ["kafka", "zookeeper", "elasticsearch"].map(str::to_owned);
-        self.sources().into_iter().chain(services).chain(self.processes()).collect()
-    }
-
-    /// The names of the MySQL servers: the source, then those that follow it.
-    pub fn sources(&self) -> Vec<String> {
-        let standbys = (1..=self.standbys).map(|n| format!("mysql-{}", n + 1));
-        std::iter::once("mysql".to_owned()).chain(standbys).collect()
-    }
-
-    /// The names of deployers and adapters.
-    pub fn processes(&self) -> Vec<String> {
-        let deployers = (1..=self.deployers).map(|n| format!("deployer-{n}"));
-        deployers.chain((1..=self.adapters).map(|n| format!("adapter-{n}"))).collect()
-    }
-}
-
-/// What is done to the source: the order workload.
+/// What is done to each source: the order workload. What is not about orders' numbers is done to the first one alone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Work {
-    /// Transactions a second, while it lasts.
+    /// Transactions a second at each source, while it lasts.
     pub rate: u32,
     /// The most transactions in all; the length of the run may end it sooner.
     pub transactions: u32,
@@ -138,6 +45,12 @@ pub struct Work {
     pub xa_per_second: u32,
     /// Now and then, about so far apart, `ALTER TABLE` moves, adds or drops a column; 0 = never.
     pub columns_move_every: Span,
+    /// The load profile whose traffic there is instead of `rate`, `orders` and the peak: a shipped one, or a file
+    /// beside the scenario.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// What the profile's rates and merchants are multiplied by.
+    pub profile_scale: f64,
 }
 
 impl Default for Work {
@@ -153,6 +66,8 @@ impl Default for Work {
             peak_times: 1,
             xa_per_second: 0,
             columns_move_every: Span::ZERO,
+            profile: None,
+            profile_scale: 1.0,
         }
     }
 }
@@ -163,7 +78,7 @@ impl Default for Work {
 pub struct Expect {
     /// At rest at most this long after the last fault ended.
     pub caught_up_within: Option<Span>,
-    /// At least so many changes of the lead after the first.
+    /// At least so many changes of the lead after the first, of all sources together.
     pub takeovers_at_least: Option<u32>,
     /// Without a leader at most this long at a time.
     pub leaderless_at_most: Option<Span>,
@@ -175,10 +90,15 @@ pub struct Expect {
     pub dead_letters: Option<u32>,
     /// At least so many row changes arrive in the log.
     pub changes_at_least: Option<u32>,
-    /// While faults go on each committed change is searchable within this.
+    /// While faults go on each committed change is searchable within this. A source's time stands still while its link
+    /// is cut.
     pub fresh_within: Option<Span>,
     /// At least so often documents were begun to be written directly.
     pub fallbacks_at_least: Option<u32>,
+    /// While faults go on a merchant's device hears of each order within this, unless it rings no more by then.
+    pub sound_within: Option<Span>,
+    /// At least so many orders are heard.
+    pub sounds_at_least: Option<u32>,
 }
 
 /// A scenario.
@@ -191,6 +111,9 @@ pub struct Scenario {
     /// Whether it was drawn from a seed; a file cannot say so. A drawn fault may wait for a moment that never comes.
     #[serde(default)]
     pub drawn: bool,
+    /// The text of the profile that the workload names, put here by whoever reads files; a file cannot say so.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub profile_text: String,
     /// What a user learns from it: one sentence.
     pub learn: String,
     /// How long the safety phase lasts.
@@ -208,6 +131,20 @@ pub struct Scenario {
     /// What is expected.
     #[serde(default)]
     pub expect: Expect,
+}
+
+impl Scenario {
+    /// The profile whose traffic there is.
+    ///
+    /// # Errors
+    /// It cannot be, or not in a simulation.
+    pub fn profile(&self) -> Result<Option<Profile>, String> {
+        let Some(name) = &self.workload.profile else { return Ok(None) };
+        let alone = |_: &str| Err("a simulation reads no curve from a file of its own".to_owned());
+        let mut profile = load::parse(name, &self.profile_text, &alone).map_err(|refusal| refusal.to_string())?;
+        profile.scale = self.workload.profile_scale;
+        Ok(Some(profile))
+    }
 }
 
 fn minute() -> Span {

@@ -1,7 +1,8 @@
 //! From a file's text to a scenario, or to one sentence that says what is wrong, in which line, and what may be meant.
 
-use super::{Fault, FaultKind, Moment, Needs, Scenario, Span};
-use crate::refusal::{Refusal, did_you_mean};
+use super::Scenario;
+use super::checks::{check_fault, check_profile, check_source, check_whole};
+use crate::refusal::Refusal;
 
 /// What the file is called in a sentence.
 const WHAT: &str = "scenario";
@@ -19,6 +20,18 @@ pub fn parse(name: &str, text: &str) -> Result<Scenario, Refusal> {
         let message = "`drawn` is for plans that come from a seed: a file's faults must happen; remove it".to_owned();
         return Err(Refusal { line, ..Refusal::of(WHAT, name, message) });
     }
+    if !scenario.profile_text.is_empty() {
+        let line = lines_of(text, "profile_text").first().copied().unwrap_or(0);
+        let message = "`profile_text` is for plans: name a `profile` in `[workload]`".to_owned();
+        return Err(Refusal { line, ..Refusal::of(WHAT, name, message) });
+    }
+    let sources = lines_of(text, "[[topology.source]]");
+    for (index, source) in scenario.topology.sources.iter().enumerate() {
+        check_source(&scenario.topology, source).map_err(|message| Refusal {
+            line: sources.get(index).copied().unwrap_or(0),
+            ..Refusal::of(WHAT, name, format!("source `{}`: {message}", source.name))
+        })?;
+    }
     let starts = lines_of(text, "[[fault]]");
     for (index, fault) in scenario.faults.iter().enumerate() {
         check_fault(&scenario, fault).map_err(|message| Refusal {
@@ -30,13 +43,34 @@ pub fn parse(name: &str, text: &str) -> Result<Scenario, Refusal> {
     Ok(scenario)
 }
 
+/// Takes in the profile that a scenario names, if it does: `read` gives a profile's text, or says why there is none.
+///
+/// # Errors
+/// There is no such profile, or its traffic does not fit into the scenario.
+pub fn take_profile(
+    scenario: &mut Scenario,
+    text: &str,
+    read: &dyn Fn(&str) -> Result<String, String>,
+) -> Result<(), Refusal> {
+    let Some(name) = scenario.workload.profile.clone() else { return Ok(()) };
+    let line = lines_of(text, "profile").first().copied().unwrap_or(0);
+    let refused = read(&name).and_then(|profile| {
+        scenario.profile_text = profile;
+        check_profile(scenario)
+    });
+    refused.map_err(|message| Refusal { line, ..Refusal::of(WHAT, &scenario.name, message) })
+}
+
 /// The same for a scenario that was not read from a file.
 ///
 /// # Errors
 /// As [`parse`], without lines.
 pub fn check(scenario: &Scenario) -> Result<(), Refusal> {
+    let topology = &scenario.topology;
     let faults = scenario.faults.iter().try_for_each(|fault| check_fault(scenario, fault));
-    faults.and_then(|()| check_whole(scenario)).map_err(|message| Refusal::of(WHAT, &scenario.name, message))
+    let sources = topology.sources.iter().try_for_each(|source| check_source(topology, source));
+    let whole = faults.and(sources).and_then(|()| check_whole(scenario)).and_then(|()| check_profile(scenario));
+    whole.map_err(|message| Refusal::of(WHAT, &scenario.name, message))
 }
 
 /// The lines that begin so.
@@ -45,108 +79,9 @@ fn lines_of(text: &str, word: &str) -> Vec<usize> {
     text.lines().enumerate().filter(|(_, line)| begins(line)).map(|(index, _)| index + 1).collect()
 }
 
-fn check_fault(scenario: &Scenario, fault: &Fault) -> Result<(), String> {
-    match (fault.at, &fault.when) {
-        (None, None) => return Err("it says neither `at` nor `when`".into()),
-        (Some(_), Some(_)) => return Err("it says both `at` and `when`: keep one".into()),
-        (Some(at), None) if at >= scenario.length => {
-            return Err(format!("it begins at {at}, the run ends at {}", scenario.length));
-        }
-        (_, Some(moment)) if !Moment::CALLS.contains(&moment.call.as_str()) => {
-            return Err(format!("unknown call `{}`; {}", moment.call, did_you_mean(&moment.call, Moment::CALLS)));
-        }
-        (_, Some(moment)) if moment.nth == 0 => return Err("calls are counted from 1".into()),
-        _ => {}
-    }
-    let hosts = scenario.topology.hosts();
-    for name in fault.host.iter().chain(&fault.peer).filter(|name| *name != "leader") {
-        if !hosts.contains(name) {
-            let known: Vec<&str> = hosts.iter().map(String::as_str).collect();
-            return Err(format!("unknown host `{name}`; {}", did_you_mean(name, &known)));
-        }
-    }
-    let needs = fault.kind.needs();
-    let by_call = fault.when.is_some();
-    let wants = |holds: bool, key: &str, needed: bool| match (holds, needed) {
-        (false, true) => Err(format!("it needs `{key}`")),
-        (true, false) => Err(format!("`{key}` means nothing here: nobody would look at it")),
-        _ => Ok(()),
-    };
-    wants(fault.lasts.is_some(), "for", matches!(needs, Needs::Span | Needs::Host | Needs::Pair))?;
-    wants(fault.times.is_some(), "times", needs == Needs::Times)?;
-    let of_host = matches!(needs, Needs::Host | Needs::Pair | Needs::HostOnly);
-    if !(of_host && by_call) {
-        wants(fault.host.is_some(), "host", of_host)?;
-    }
-    wants(fault.peer.is_some(), "peer", needs == Needs::Pair)?;
-    if fault.host.is_some() && fault.host == fault.peer {
-        return Err("`host` and `peer` are the same".into());
-    }
-    let process = |name: &String| name == "leader" || scenario.topology.processes().contains(name);
-    if matches!(fault.kind, FaultKind::Crash | FaultKind::Pause) && !fault.host.as_ref().is_none_or(process) {
-        return Err("only deployers and adapters can crash or pause; services have faults of their own".into());
-    }
-    if fault.kind.of_standbys() && scenario.topology.standbys == 0 {
-        return Err("it needs `standbys` in `topology`".into());
-    }
-    if fault.lasts == Some(Span::ZERO) || fault.times == Some(0) {
-        return Err("it would do nothing".into());
-    }
-    Ok(())
-}
-
-fn check_whole(scenario: &Scenario) -> Result<(), String> {
-    let (topology, work) = (&scenario.topology, &scenario.workload);
-    if scenario.learn.trim().is_empty() {
-        return Err("`learn` must say what a user learns from it".into());
-    }
-    if topology.deployers == 0 || topology.adapters == 0 || topology.partitions == 0 {
-        return Err("`topology` needs at least one deployer, adapter and partition".into());
-    }
-    if topology.deployers + topology.adapters > 12 {
-        return Err("`topology` has more than 12 processes: a step costs time for each of them".into());
-    }
-    if topology.fallback.is_some_and(|after| after < Span::from_millis(1_000)) {
-        return Err("`fallback` must be at least 1s".into());
-    }
-    if scenario.expect.fallbacks_at_least.is_some_and(|count| count > 0) && topology.fallback.is_none() {
-        return Err("fallbacks are expected, but `topology` has no `fallback`".into());
-    }
-    if topology.standbys > 2 {
-        return Err("`topology` has more than 2 standbys".into());
-    }
-    if work.rate == 0 || work.transactions == 0 || work.orders == 0 {
-        return Err("`workload` does nothing: `rate`, `transactions` and `orders` must be positive".into());
-    }
-    if (work.peak_for > Span::ZERO) != (work.peak_times > 1) {
-        return Err("a peak needs both `peak_for` and `peak_times` above 1".into());
-    }
-    if work.xa_per_second > 0 && topology.standbys > 0 {
-        return Err("`xa_per_second` needs a source without `standbys`: they follow no prepared transaction".into());
-    }
-    if work.xa_per_second > 0 && work.columns_move_every > Span::ZERO {
-        return Err(
-            "`xa_per_second` and `columns_move_every`: a prepared transaction holds its table's definition".into()
-        );
-    }
-    let loses = |fault: &Fault| fault.kind == FaultKind::MySqlLosesTail;
-    if work.columns_move_every > Span::ZERO && scenario.faults.iter().any(loses) {
-        return Err("`columns_move_every` does not go with `mysql-loses-tail`: no ALTER TABLE is taken back".into());
-    }
-    if topology.archive && scenario.faults.iter().any(|fault| fault.kind.of_history()) {
-        return Err("`archive` goes with no fault that changes what has been: what moves would be lost half".into());
-    }
-    if scenario.expect.dead_letters.is_some_and(|count| count > 0) && work.poison_bytes == 0 {
-        return Err("`dead_letters` are expected, but `poison_bytes` makes none".into());
-    }
-    if scenario.expect.takeovers_at_least.is_some_and(|count| count > 0) && topology.deployers < 2 {
-        return Err("takeovers are expected of a single deployer".into());
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::FaultKind;
     use super::*;
 
     fn error(text: &str) -> Refusal {
@@ -193,6 +128,24 @@ mod tests {
                 2,
                 "did you mean `log.commit`?",
             ),
+            (
+                "learn = \"x\"\n[[topology.source]]\nname = \"east\"\n[[topology.source]]\nname = \"west\"\n\
+                 [[fault]]\nkind = \"link-cut\"\nat = \"1s\"\nfor = \"1s\"\nsource = \"wst\"\n",
+                6,
+                "unknown source `wst`; did you mean `west`?",
+            ),
+            (
+                "learn = \"x\"\n[[topology.source]]\nname = \"east\"\n[[topology.source]]\nname = \"leader\"\n",
+                4,
+                "take another name",
+            ),
+            (
+                "learn = \"x\"\n[[topology.source]]\nname = \"east\"\n[[topology.source]]\nname = \"west\"\n\
+                 lnk = \"80ms\"\n",
+                6,
+                "did you mean `link`?",
+            ),
+            ("learn = \"x\"\n[topology]\narchive = \"own-servr\"\n", 3, "did you mean `own-server`?"),
         ];
         for (text, line, words) in cases {
             let error = error(text);
@@ -217,10 +170,43 @@ mod tests {
                 "does not go with",
             ),
             ("learn = \"x\"\n[expect]\nfallbacks_at_least = 1\n".to_owned(), "has no `fallback`"),
+            ("learn = \"x\"\n[[topology.source]]\nname = \"east\"\n".to_owned(), "leave it out, or add another"),
+            ("learn = \"x\"\n[workload]\nprofile = \"p\"\nrate = 5\n".to_owned(), "are the profile's"),
+            ("learn = \"x\"\n[expect]\nsound_within = \"9s\"\n".to_owned(), "no device polls"),
+            (fault("kind = \"link-cut\"\nat = \"1s\"\nfor = \"1s\"\n"), "needs several sources"),
+            (fault("kind = \"mysql-restart\"\nat = \"1s\"\nsource = \"east\"\n"), "there is only one"),
+            (
+                fault("kind = \"crash\"\nat = \"1s\"\nfor = \"1s\"\nhost = \"leader\"\n")
+                    + "[topology]\narchive = \"own-server\"\n",
+                "it needs `source`: orders or archive",
+            ),
         ];
         for (text, words) in cases {
             let error = error(&text);
             assert!(error.message.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_profile_fits_in_or_is_refused_with_the_line_that_names_it() {
+        let text = "learn = \"x\"\nlength = \"70s\"\n[workload]\nprofile = \"sale\"\n";
+        let sale = "learn = \"x\"\nlength = \"60s\"\n[orders]\nrate = { curve = \"constant\", rate = 5 }\n";
+        let sounds = format!("{sale}[sounds]\nevery = \"7s\"\ncluster = \"remind\"\n");
+        let take = |length: &str, read: Result<String, String>| {
+            let text = text.replace("70s", length);
+            let mut scenario = parse("test", &text).unwrap();
+            let taken = take_profile(&mut scenario, &text, &|_| read.clone());
+            taken.map(|()| scenario.profile().unwrap().unwrap().name)
+        };
+        assert_eq!(take("60s", Ok(sale.to_owned())), Ok("sale".to_owned()));
+        for (length, read, words) in [
+            ("70s", Ok(sounds), "needs a `length` of at least 71s"),
+            ("70s", Ok(sale.replace("[orders]", "[ordrs]")), "profile sale, line 3"),
+            ("70s", Ok(format!("{sale}[outage]\nat = \"5s\"\nlasts = \"5s\"\n")), "here that is a `[[fault]]`"),
+            ("70s", Err("no profile `sale`".to_owned()), "no profile `sale`"),
+        ] {
+            let refusal = take(length, read).unwrap_err();
+            assert!(refusal.line == 4 && refusal.message.contains(words), "{refusal}");
         }
     }
 }

@@ -47,6 +47,7 @@ pub fn draw(seed: u64, length_ms: u64) -> Scenario {
     Scenario {
         name: format!("soak-{seed}"),
         drawn: true,
+        profile_text: String::new(),
         learn: "drawn from a seed".to_owned(),
         length: Span::from_millis(length_ms),
         topology: Topology { deployers: 3, ..Topology::default() },
@@ -86,6 +87,7 @@ fn fault(rng: &mut Rng, part: &str, at: u64, lasts: u64) -> Fault {
         times: (needs == Needs::Times).then(|| 1 + rng.below(20) as u32),
         host: matches!(needs, Needs::Host | Needs::Pair | Needs::HostOnly).then_some(host),
         peer: (needs == Needs::Pair).then(|| peer.to_owned()),
+        source: None,
     }
 }
 

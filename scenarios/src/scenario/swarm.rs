@@ -42,6 +42,7 @@ pub fn draw(seed: u64) -> Scenario {
     Scenario {
         name: format!("swarm-{seed}"),
         drawn: true,
+        profile_text: String::new(),
         learn: "drawn from a seed".to_owned(),
         length: Span::from_millis(LENGTH_MS),
         topology,
@@ -103,13 +104,14 @@ fn at(rng: &mut Rng) -> Option<Span> {
 
 /// A fault of which nothing more is said.
 fn plain(kind: FaultKind) -> Fault {
-    Fault { kind, at: None, when: None, lasts: None, times: None, host: None, peer: None }
+    Fault { kind, at: None, when: None, lasts: None, times: None, host: None, peer: None, source: None }
 }
 
 /// A few kinds a run, so that some runs know only crashes and others only lost answers.
 fn kinds(rng: &mut Rng) -> Vec<FaultKind> {
     let wanted = 1 + rng.below(6);
-    let all: Vec<FaultKind> = FaultKind::ALL.iter().copied().filter(|kind| !kind.of_history()).collect();
+    let fits = |kind: &FaultKind| !kind.of_history() && *kind != FaultKind::LinkCut;
+    let all: Vec<FaultKind> = FaultKind::ALL.iter().copied().filter(fits).collect();
     (0..wanted).map(|_| all[rng.below(all.len() as u64) as usize]).collect()
 }
 
@@ -144,6 +146,7 @@ fn fault(rng: &mut Rng, kinds: &[FaultKind], topology: &Topology) -> Fault {
         times: (needs == Needs::Times).then(|| 1 + rng.below(5) as u32),
         host,
         peer: (needs == Needs::Pair).then(|| services[rng.below(4) as usize].to_owned()),
+        source: None,
     }
 }
 

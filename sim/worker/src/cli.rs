@@ -5,9 +5,11 @@
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use towpath_scenarios::scenario::{FaultKind, Scenario, check, parse, swarm};
+use towpath_scenarios::refusal::did_you_mean;
+use towpath_scenarios::scenario::{FaultKind, Scenario, check, parse, swarm, take_profile};
 
 use crate::run::{Options, Outcome, idle, run};
 
@@ -40,12 +42,17 @@ pub fn serve(args: &[&str], branches: fn() -> BTreeMap<String, u32>) -> Result<(
     ensure!(cfg!(tokio_unstable), "the worker was built without tokio_unstable: start it by `cargo sim`");
     match args {
         ["check", name, text] => {
-            let text = std::fs::read_to_string(text).with_context(|| format!("cannot read {text}"))?;
-            let scenario = parse(name, &text)?;
+            let (file, text) = (text, std::fs::read_to_string(text).with_context(|| format!("cannot read {text}"))?);
+            let mut scenario = parse(name, &text)?;
+            take_profile(&mut scenario, &text, &|profile| profile_of(file, profile))?;
             print(&serde_json::to_string(&scenario)?)
         }
         ["kinds"] => FaultKind::ALL.iter().try_for_each(|kind| print(kind.name())),
         ["draw", seed] => print(&serde_json::to_string(&swarm::draw(seed.parse()?))?),
+        ["hosts", plan] => {
+            let scenario: Scenario = serde_json::from_str(plan).context("the plan is no scenario")?;
+            print(&serde_json::to_string(&scenario.topology.hosts())?)
+        }
         ["run", plan, seed, level] => one(plan, seed.parse()?, level, branches),
         ["idle", plan, ms] => {
             let scenario: Scenario = serde_json::from_str(plan).context("the plan is no scenario")?;
@@ -53,10 +60,27 @@ pub fn serve(args: &[&str], branches: fn() -> BTreeMap<String, u32>) -> Result<(
             print("idle")
         }
         _ => bail!(
-            "usage: check NAME FILE | kinds | draw SEED | run PLAN SEED LEVEL | idle PLAN MS (a plan is a scenario as \
-             JSON)"
+            "usage: check NAME FILE | kinds | draw SEED | hosts PLAN | run PLAN SEED LEVEL | idle PLAN MS (a plan is a \
+             scenario as JSON)"
         ),
     }
+}
+
+/// The text of a profile: a shipped one by its name, or a file beside the scenario's.
+fn profile_of(scenario: &str, profile: &str) -> Result<String, String> {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../loadgen/profiles");
+    if profile.ends_with(".toml") {
+        let file = Path::new(scenario).with_file_name(profile);
+        return std::fs::read_to_string(&file).map_err(|error| format!("cannot read {}: {error}", file.display()));
+    }
+    std::fs::read_to_string(shipped.join(format!("{profile}.toml"))).map_err(|_| {
+        let names = std::fs::read_dir(&shipped).into_iter().flatten().flatten();
+        let stem = |entry: std::fs::DirEntry| Some(entry.path().file_stem()?.to_string_lossy().into_owned());
+        let mut names: Vec<String> = names.filter_map(stem).collect();
+        names.sort();
+        let known: Vec<&str> = names.iter().map(String::as_str).collect();
+        format!("no profile `{profile}`; {}", did_you_mean(profile, &known))
+    })
 }
 
 fn one(plan: &str, seed: u64, level: &str, branches: fn() -> BTreeMap<String, u32>) -> Result<()> {

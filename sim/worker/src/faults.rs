@@ -3,15 +3,16 @@
 //! Must not decide when: see `run`.
 
 use anyhow::{Result, bail};
+use std::sync::Arc;
 use std::time::Duration;
 use towpath_models::elasticsearch::ElasticsearchFault as Es;
 use towpath_models::kafka::KafkaFault as Log;
 use towpath_models::mysql::{MySql, MySqlFault as Source};
 use towpath_models::zookeeper::ZooKeeperFault as Zk;
-use towpath_scenarios::scenario::{Fault, FaultKind as Kind, sinks};
+use towpath_scenarios::scenario::{Fault, FaultKind as Kind};
 use turmoil::Sim;
 
-use crate::world::{NAME, World};
+use crate::world::{Pipeline, World};
 
 /// A fault that goes on.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub struct Active {
     pub host: String,
     /// The other end.
     pub peer: String,
+    /// The place of the source that it meets.
+    pub source: usize,
     /// When it ends, from the start of the run.
     pub until: Duration,
 }
@@ -48,9 +51,11 @@ pub fn begin(
         String::new()
     };
     let met = host.clone();
+    let source = world.place(fault.source.as_deref());
+    let pipeline = &world.pipelines[source];
     let peer = fault.peer.clone().unwrap_or_default();
     let times = fault.times.unwrap_or(1);
-    let (mysql, kafka) = (world.source().clone(), world.kafka.clone());
+    let (mysql, kafka) = (pipeline.source().clone(), world.kafka.clone());
     let (zookeeper, elasticsearch) = (world.zookeeper.clone(), world.elasticsearch.clone());
     let log = |what: Log| {
         let kafka = world.kafka.clone();
@@ -80,7 +85,10 @@ pub fn begin(
         Kind::KafkaCommitLost => log(Log::CommitUnknownLost),
         Kind::GroupCommitRefused => log(Log::GroupCommitRefused),
         Kind::ExpireMembers => {
-            world.at_services(move || sinks().for_each(|sink| kafka.expire_members(&group(sink))));
+            let pipelines = world.pipelines.iter();
+            let groups: Vec<String> =
+                pipelines.flat_map(|one| one.sinks().map(|sink| one.group(sink.name)).collect::<Vec<_>>()).collect();
+            world.at_services(move || groups.iter().for_each(|group| kafka.expire_members(group)));
         }
         Kind::ZooKeeperDown => world.at_services(move || zookeeper.stop()),
         Kind::SessionExpired => world.at_services(move || {
@@ -104,31 +112,34 @@ pub fn begin(
         Kind::MySqlRotate => world.at_services(move || mysql.rotate()),
         Kind::MySqlPurge => world.at_services(move || purge(&mysql)),
         Kind::MySqlLosesTail => {
-            let sources = world.sources.clone();
+            let sources = pipeline.sources.clone();
             world.at_services(move || sources.lose_tail(times as usize));
         }
         Kind::MySqlFailover => {
-            let sources = world.sources.clone();
+            let sources = pipeline.sources.clone();
             world.at_services(move || {
                 sources.fail_over();
             });
         }
-        Kind::ReplicasLag => world.sources.lag(true),
+        Kind::ReplicasLag => pipeline.sources.lag(true),
         Kind::ZooKeeperFresh => {
-            let sources = world.sources.clone();
+            let pipelines = Arc::clone(&world.pipelines);
             world.at_services(move || {
                 zookeeper.replace_with_fresh();
                 zookeeper.create_path("/towpath");
-                sources.turn_back();
+                pipelines.iter().for_each(|pipeline| pipeline.sources.turn_back());
             });
         }
+        Kind::LinkCut => world.across(pipeline, |host, other| sim.partition(host, other)),
     }
-    Ok(fault.lasts.map(|lasts| Active { index, kind: fault.kind, host: met, peer, until: now + lasts.duration() }))
+    let until = fault.lasts.map(|lasts| now + lasts.duration());
+    Ok(until.map(|until| Active { index, kind: fault.kind, host: met, peer, source, until }))
 }
 
 /// Ends a fault that lasted.
 pub fn end(world: &World, sim: &mut Sim<'_>, active: &Active) {
-    let (mysql, kafka) = (world.source().clone(), world.kafka.clone());
+    let pipeline = &world.pipelines[active.source];
+    let (mysql, kafka) = (pipeline.source().clone(), world.kafka.clone());
     let (zookeeper, elasticsearch) = (world.zookeeper.clone(), world.elasticsearch.clone());
     let (host, peer) = (active.host.as_str(), active.peer.as_str());
     match active.kind {
@@ -148,7 +159,8 @@ pub fn end(world: &World, sim: &mut Sim<'_>, active: &Active) {
         Kind::ElasticsearchHold => world.at_services(move || elasticsearch.hold_bulks(false)),
         Kind::MySqlDown => world.at_services(move || mysql.start()),
         Kind::MySqlSilent => world.at_services(move || mysql.set_silent(false)),
-        Kind::ReplicasLag => world.sources.lag(false),
+        Kind::ReplicasLag => pipeline.sources.lag(false),
+        Kind::LinkCut => world.across(pipeline, |host, other| sim.repair(host, other)),
         // These do not last.
         _ => {}
     }
@@ -156,10 +168,10 @@ pub fn end(world: &World, sim: &mut Sim<'_>, active: &Active) {
 
 /// Forgets what was planned within the services and has not happened.
 pub fn calm(world: &World) {
-    let (sources, kafka) = (world.sources.clone(), world.kafka.clone());
+    let (pipelines, kafka) = (Arc::clone(&world.pipelines), world.kafka.clone());
     let (zookeeper, elasticsearch) = (world.zookeeper.clone(), world.elasticsearch.clone());
     world.at_services(move || {
-        sources.all().iter().for_each(MySql::clear_faults);
+        pipelines.iter().flat_map(servers).for_each(MySql::clear_faults);
         kafka.clear_faults();
         zookeeper.clear_faults();
         elasticsearch.clear_faults();
@@ -168,10 +180,14 @@ pub fn calm(world: &World) {
 
 /// How many of the services' planned faults have happened.
 pub fn fired(world: &World) -> u64 {
-    world.sources.all().iter().map(MySql::faults_fired).sum::<u64>()
+    world.pipelines.iter().flat_map(servers).map(MySql::faults_fired).sum::<u64>()
         + world.kafka.faults_fired()
         + world.zookeeper.faults_fired()
         + world.elasticsearch.faults_fired()
+}
+
+fn servers(pipeline: &Pipeline) -> &[MySql] {
+    pipeline.sources.all()
 }
 
 /// Only what is written from now on stays in the server's binary logs.
@@ -180,9 +196,4 @@ fn purge(mysql: &MySql) {
     if let Some((newest, _)) = mysql.binlog_files().pop() {
         let _ = mysql.purge_to(&newest);
     }
-}
-
-/// The group of a sink.
-pub fn group(sink: &str) -> String {
-    format!("towpath.{NAME}.{sink}")
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::hash::Hasher;
 use towpath_engine::state;
 
-use crate::world::{NAME, World};
+use crate::world::World;
 
 /// FNV-1a, 64 bits: the same in every process.
 struct Fnv(u64);
@@ -25,29 +25,32 @@ impl Hasher for Fnv {
 /// The hash so far: each look adds what is new since the last one.
 pub struct Fingerprint {
     hash: Fnv,
-    next: BTreeMap<u32, i64>,
+    next: Vec<BTreeMap<u32, i64>>,
     operations: usize,
 }
 
 impl Default for Fingerprint {
     fn default() -> Self {
-        Self { hash: Fnv(0xcbf2_9ce4_8422_2325), next: BTreeMap::new(), operations: 0 }
+        Self { hash: Fnv(0xcbf2_9ce4_8422_2325), next: Vec::new(), operations: 0 }
     }
 }
 
 impl Fingerprint {
-    /// Takes in the source's history, the state, the log's new records, what the index accepted, and what the processes
-    /// say about themselves.
+    /// Takes in the sources' histories, the states, the log's new records, what the index accepted, and what the
+    /// processes say about themselves.
     pub fn look(&mut self, world: &World) -> u64 {
-        self.hash.write(world.source().executed().to_string().as_bytes());
-        if let Some((bytes, version)) = world.zookeeper.node(&format!("/towpath/{NAME}/{}", state::NODE)) {
-            self.hash.write(&bytes);
-            self.hash.write_i32(version);
-        }
-        for record in world.kafka.records_since(NAME, &mut self.next) {
-            self.hash.write_u32(record.partition);
-            self.hash.write_i64(record.offset);
-            self.hash.write(record.value.as_deref().unwrap_or_default());
+        self.next.resize_with(world.pipelines.len(), BTreeMap::new);
+        for (pipeline, next) in world.pipelines.iter().zip(&mut self.next) {
+            self.hash.write(pipeline.source().executed().to_string().as_bytes());
+            if let Some((bytes, version)) = world.zookeeper.node(&format!("{}/{}", pipeline.folder(), state::NODE)) {
+                self.hash.write(&bytes);
+                self.hash.write_i32(version);
+            }
+            for record in world.kafka.records_since(pipeline.name(), next) {
+                self.hash.write_u32(record.partition);
+                self.hash.write_i64(record.offset);
+                self.hash.write(record.value.as_deref().unwrap_or_default());
+            }
         }
         for operation in world.elasticsearch.history_since(self.operations) {
             self.operations += 1;

@@ -13,7 +13,7 @@ use towpath_scenarios::scenario::{Fault, FaultKind, Scenario};
 use crate::application::Application;
 use crate::faults::{self, Active};
 use crate::fingerprint::Fingerprint;
-use crate::observe::Observer;
+use crate::observe::{Observer, OfSource};
 use crate::world::World;
 
 /// A step of the simulation. What is lost by so long a one: races within it follow the order of the hosts.
@@ -71,9 +71,9 @@ pub fn run(scenario: &Scenario, options: Options) -> Result<Outcome> {
     world.settle(&mut sim);
     let mut course = Course {
         scenario,
+        observer: Observer::new(scenario, &world),
         world,
-        observer: Observer::new(&scenario.topology, &scenario.expect),
-        application: Application::new(scenario, options.seed),
+        application: Application::new(scenario, options.seed)?,
         active: Vec::new(),
         begun: BTreeMap::new(),
         waiting: (0..scenario.faults.len()).filter(|&index| scenario.faults[index].at.is_some()).collect(),
@@ -93,9 +93,9 @@ pub fn run(scenario: &Scenario, options: Options) -> Result<Outcome> {
         seed: options.seed,
         violation,
         simulated_ms: now.as_millis() as u64,
-        transactions: course.observer.transactions(),
-        rows: course.observer.rows(),
-        takeovers: course.observer.terms.len().saturating_sub(1),
+        transactions: course.observer.sum(OfSource::transactions),
+        rows: course.observer.sum(OfSource::rows),
+        takeovers: course.observer.sum(OfSource::takeovers),
         caught_up_ms: now.saturating_sub(course.calm_since).saturating_sub(QUIET).as_millis() as u64,
         faults: course.begun,
         calls: course.world.points.counts(),
@@ -162,8 +162,9 @@ impl Course<'_> {
         self.application.finish(&self.world, &mut self.observer)?;
         // A fault that began now would have no end.
         self.world.points.disarm();
+        let now = sim.elapsed();
         for active in std::mem::take(&mut self.active) {
-            faults::end(&self.world, sim, &active);
+            self.end(sim, &active, now);
         }
         self.observer.calm();
         let fired = faults::fired(&self.world);
@@ -179,9 +180,7 @@ impl Course<'_> {
         sim.step().map_err(|error| anyhow!("the simulation broke: {error}"))?;
         let now = sim.elapsed();
         crate::cli::tell_elapsed(now);
-        if self.world.sources.has_turned_back() {
-            self.observer.turned_back(&self.world.executed());
-        }
+        self.observer.look_back();
         for arrival in self.world.points.arrivals() {
             self.begin(sim, arrival.fault, Some(arrival.host.clone()), now);
         }
@@ -208,10 +207,11 @@ impl Course<'_> {
         let (over, active) = std::mem::take(&mut self.active).into_iter().partition(|active| active.until <= now);
         self.active = active;
         let over: Vec<Active> = over;
-        over.iter().for_each(|active| {
-            tracing::info!(fault = active.kind.name(), host = active.host, "ends");
-            faults::end(&self.world, sim, active);
-        });
+        for active in &over {
+            let host = self.shown_at(active.kind, active.source, &active.host);
+            tracing::info!(fault = active.kind.name(), host, "ends");
+            self.end(sim, active, now);
+        }
         let due = |&index: &usize| self.scenario.faults[index].at.is_some_and(|at| at.duration() <= now);
         let (begins, waiting): (Vec<usize>, Vec<usize>) = self.waiting.iter().copied().partition(due);
         self.waiting = waiting;
@@ -222,28 +222,46 @@ impl Course<'_> {
 
     fn begin(&mut self, sim: &mut turmoil::Sim<'_>, index: usize, caller: Option<String>, now: Duration) {
         let fault = &self.scenario.faults[index];
+        let source = self.world.place(fault.source.as_deref());
         let host = match fault.host.as_deref() {
-            Some("leader") => self.world.leader(),
+            Some("leader") => self.world.leader(&self.world.pipelines[source]),
             Some(host) => Some(host.to_owned()),
             None => caller,
         };
-        tracing::info!(fault = fault.kind.name(), host, "begins");
+        let shown_at = self.shown_at(fault.kind, source, host.as_deref().unwrap_or_default());
+        tracing::info!(fault = fault.kind.name(), host = shown_at, "begins");
         match faults::begin(&self.world, sim, (index, fault), host, now) {
             Ok(active) => {
                 *self.begun.entry(fault.kind.name().to_owned()).or_default() += 1;
+                if fault.kind == FaultKind::LinkCut {
+                    self.observer.of(source).link_is_cut(true, now);
+                }
                 self.active.extend(active);
             }
             Err(error) => tracing::info!("it does not begin: {error}"),
         }
     }
 
+    /// Where a picture shows a fault: at the source's server, or at its host.
+    fn shown_at<'a>(&'a self, kind: FaultKind, source: usize, host: &'a str) -> &'a str {
+        let server = self.world.pipelines[source].plan.servers.first();
+        server.filter(|_| kind.of_source()).map_or(host, String::as_str)
+    }
+
+    fn end(&mut self, sim: &mut turmoil::Sim<'_>, active: &Active, now: Duration) {
+        faults::end(&self.world, sim, active);
+        if active.kind == FaultKind::LinkCut {
+            self.observer.of(active.source).link_is_cut(false, now);
+        }
+    }
+
     /// No leader for longer than expected.
     fn leaderless(&mut self, now: Duration) -> Option<Violation> {
         let most = self.scenario.expect.leaderless_at_most?;
-        if self.world.leader().is_some() {
+        if self.world.pipelines.iter().all(|pipeline| self.world.leader(pipeline).is_some()) {
             self.leaderless = now;
         }
-        let text = || format!("no process has led for longer than {most}");
+        let text = || format!("a source had nobody who leads for longer than {most}");
         (now > self.leaderless + most.duration()).then(|| Violation::new("bounds", text()))
     }
 
@@ -290,22 +308,29 @@ impl Course<'_> {
         let of_calls = |fault: &&Fault| fault.times.is_some() && fault.kind != FaultKind::MySqlLosesTail;
         let within = self.scenario.faults.iter().any(|fault| of_calls(&fault));
         let rests = self.observer.is_quiet(&self.world);
+        let sum = |of: fn(&OfSource) -> usize| self.observer.sum(of);
+        let (takeovers, epochs, runs) = (sum(OfSource::takeovers), sum(OfSource::epochs), sum(OfSource::runs));
+        let (changes, dead_letters) = (sum(OfSource::rows), sum(OfSource::dead_letters));
+        let sounds = self.observer.sounds();
+        let fewer = |count: usize, least: Option<u32>| least.is_some_and(|least| count < least as usize);
         let missed = if let Some(cause) = expect.stops_with.filter(|_| rests) {
             Some(format!("everything came to rest, a stop for `{}` was expected", cause.name()))
         } else if begun == 0 && !self.scenario.drawn && !self.scenario.faults.is_empty() {
             Some("no fault has begun: the run proves nothing".to_owned())
         } else if within && fired == 0 && !self.scenario.drawn {
             Some("no call has met a planned fault: the run proves nothing".to_owned())
-        } else if expect.takeovers_at_least.is_some_and(|least| self.observer.terms.len() < least as usize + 1) {
-            Some(format!("{} leaders, more takeovers were expected", self.observer.terms.len()))
-        } else if expect.epochs_at_least.is_some_and(|least| u32::from(self.observer.epochs()) < least) {
-            Some(format!("{} epochs after the first, more were expected", self.observer.epochs()))
-        } else if expect.fallbacks_at_least.is_some_and(|least| self.observer.runs.len() < least as usize) {
-            Some(format!("documents were written directly {} times, more was expected", self.observer.runs.len()))
-        } else if expect.changes_at_least.is_some_and(|least| self.observer.rows() < least as usize) {
-            Some(format!("{} row changes in the log, more were expected", self.observer.rows()))
-        } else if expect.dead_letters.is_some_and(|count| self.observer.dead_letters() != count as usize) {
-            Some(format!("{} rows are dead letters", self.observer.dead_letters()))
+        } else if fewer(takeovers, expect.takeovers_at_least) {
+            Some(format!("{takeovers} takeovers, more were expected"))
+        } else if fewer(epochs, expect.epochs_at_least) {
+            Some(format!("{epochs} epochs after the first, more were expected"))
+        } else if fewer(runs, expect.fallbacks_at_least) {
+            Some(format!("documents were written directly {runs} times, more was expected"))
+        } else if fewer(sounds, expect.sounds_at_least) {
+            Some(format!("{sounds} orders were heard, more were expected"))
+        } else if fewer(changes, expect.changes_at_least) {
+            Some(format!("{changes} row changes in the log, more were expected"))
+        } else if expect.dead_letters.is_some_and(|count| dead_letters != count as usize) {
+            Some(format!("{dead_letters} rows are dead letters"))
         } else {
             None
         };

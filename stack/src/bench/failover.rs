@@ -93,6 +93,7 @@ fn scenario(name: &str, length_ms: u64, faults: Vec<Fault>, fallback: Option<Spa
     Scenario {
         name: name.to_owned(),
         drawn: false,
+        profile_text: String::new(),
         learn: "a measurement".to_owned(),
         length: Span::from_millis(length_ms),
         topology: Topology { fallback, ..Topology::default() },
@@ -111,6 +112,7 @@ fn kills(count: u32) -> Scenario {
         times: None,
         host: Some("leader".to_owned()),
         peer: None,
+        source: None,
     };
     let faults = (0..u64::from(count)).map(crash).collect();
     scenario("leaders-killed", CALM_MS + u64::from(count) * EVERY_MS + CALM_MS, faults, None)
@@ -125,6 +127,7 @@ fn away(outage_ms: u64, fallback: Option<Span>) -> Scenario {
         times: None,
         host: None,
         peer: None,
+        source: None,
     };
     let name = if fallback.is_some() { "kafka-away-fallback" } else { "kafka-away" };
     scenario(name, CALM_MS + outage_ms + 2 * CALM_MS, vec![fault], fallback)

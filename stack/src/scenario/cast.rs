@@ -82,7 +82,7 @@ impl Cast {
         let mut links = Links::new();
         let mut servers = vec![self.pipeline.source.clone()];
         servers.extend(self.pipeline.standbys.iter().cloned());
-        for (name, url) in self.topology.sources().into_iter().zip(&servers) {
+        for (name, url) in self.topology.servers().into_iter().zip(&servers) {
             links.insert(name, vec![Link::to(port(url)?, false).await?]);
         }
         let zookeeper = self.pipeline.zookeeper.rsplit_once(':').and_then(|(_, port)| port.parse().ok());

@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use towpath_picture::service_of;
 use towpath_scenarios::oracle::documents::Verdict;
-use towpath_scenarios::scenario::{FaultKind, Scenario, Span, parse};
+use towpath_scenarios::scenario::{Archive, FaultKind, Scenario, Span, parse};
 
 use crate::harness::compare::settle;
 use crate::harness::fleet::Role;
@@ -79,9 +79,11 @@ pub fn load(named: &str) -> Result<Scenario> {
     let scenario = parse(&name, &std::fs::read_to_string(&path)?)?;
     let work = &scenario.workload;
     for (asked, key) in [
-        (scenario.topology.archive, "topology.archive"),
+        (!scenario.topology.sources.is_empty(), "topology.source"),
+        (scenario.topology.archive != Archive::None, "topology.archive"),
         (work.xa_per_second > 0, "workload.xa_per_second"),
         (work.columns_move_every > Span::ZERO, "workload.columns_move_every"),
+        (work.profile.is_some(), "workload.profile"),
     ] {
         if asked {
             bail!("scenario {name}: `{key}` is not written on real processes yet; type `cargo sim run {name}`");

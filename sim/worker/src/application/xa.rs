@@ -11,7 +11,7 @@ use towpath_models::orders;
 use towpath_scenarios::workload::{Change, RowOp, Transaction, Value, order, order_columns};
 
 use super::columns::arranged;
-use crate::observe::Observer;
+use crate::observe::OfSource;
 
 /// The first of their orders.
 const FIRST: i64 = 700_000_000;
@@ -47,7 +47,7 @@ impl Groups {
     ///
     /// # Errors
     /// The source refuses what it should take.
-    pub fn work(&mut self, now: Duration, step: Duration, source: &MySql, observer: &mut Observer) -> Result<()> {
+    pub fn work(&mut self, now: Duration, step: Duration, source: &MySql, observer: &mut OfSource) -> Result<()> {
         self.credit += f64::from(self.per_second) * step.as_secs_f64();
         while self.credit >= 1.0 {
             self.credit -= 1.0;
@@ -72,7 +72,7 @@ impl Groups {
         Ok(())
     }
 
-    fn prepare(&mut self, now: Duration, source: &MySql, observer: &Observer) -> Result<()> {
+    fn prepare(&mut self, now: Duration, source: &MySql, observer: &OfSource) -> Result<()> {
         let name = format!("g{}", self.next);
         let mut rows = Vec::new();
         for _ in 0..=self.rng.below(4) {

@@ -8,7 +8,7 @@ mod sources;
 pub use process::{Processes, Running};
 pub use sources::Sources;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,17 +19,18 @@ use towpath_models::elasticsearch::{Elasticsearch, ElasticsearchConfig};
 use towpath_models::kafka::{Kafka, KafkaConfig};
 use towpath_models::mysql::MySql;
 use towpath_models::zookeeper::ZooKeeper;
-use towpath_scenarios::scenario::{Deletes, Topology};
+use towpath_scenarios::oracle::documents::{SINKS, SinkRule};
+use towpath_scenarios::scenario::{Deletes, Pipeline as Plan, Span, Topology};
 use towpath_scenarios::workload::{ARCHIVE, DATABASE, Table};
 
 use crate::wire::{Exchange, Points, serve};
 
-/// The pipeline's name, and its topic's.
-pub const NAME: &str = "orders";
 /// The sink that keeps orders when they move to the archive.
 pub const ARCHIVED_IN: &str = "full";
 /// ZooKeeper's session timeout.
 pub const SESSION: Duration = Duration::from_secs(6);
+/// A message on a slow link strays by so much, as between all hosts.
+const STRAY: Duration = Duration::from_millis(12);
 /// The moment at which every run begins, milliseconds since the epoch.
 const BEGAN_MS: u64 = 1_795_420_000_000;
 
@@ -54,10 +55,58 @@ impl Deeds {
     }
 }
 
-/// The services and what leads to them.
-pub struct World {
+/// One pipeline: its name, hosts and rank, and the servers it reads.
+#[derive(Clone)]
+pub struct Pipeline {
+    /// What stands, as the scenario says it.
+    pub plan: Plan,
     /// The source and its standbys.
     pub sources: Sources,
+}
+
+impl Pipeline {
+    /// Its name, and its topic's.
+    pub fn name(&self) -> &str {
+        &self.plan.name
+    }
+
+    /// The server that is written.
+    pub fn source(&self) -> &MySql {
+        self.sources.written()
+    }
+
+    /// All that the source has executed.
+    pub fn executed(&self) -> GtidSet {
+        self.source().executed().to_string().parse().unwrap_or_default()
+    }
+
+    /// The sinks it feeds: an archive stays out of those that hold active orders alone.
+    pub fn sinks(&self) -> impl Iterator<Item = &'static SinkRule> + use<> {
+        let all = self.plan.has_orders;
+        SINKS.iter().filter(move |sink| all || sink.name == ARCHIVED_IN)
+    }
+
+    /// The consumer group of one of its sinks.
+    pub fn group(&self, sink: &str) -> String {
+        format!("towpath.{}.{sink}", self.name())
+    }
+
+    /// Where its state lies in ZooKeeper.
+    pub fn folder(&self) -> String {
+        format!("/towpath/{}", self.name())
+    }
+
+    /// Records that a sink's group has not committed.
+    pub fn lag(&self, kafka: &Kafka, sink: &str) -> i64 {
+        let mut next: BTreeMap<u32, i64> = kafka.committed(self.name(), &self.group(sink)).into_iter().collect();
+        kafka.records_since(self.name(), &mut next).len() as i64
+    }
+}
+
+/// The services and what leads to them.
+pub struct World {
+    /// The pipelines, by rank.
+    pub pipelines: Arc<Vec<Pipeline>>,
     /// The log.
     pub kafka: Kafka,
     /// The coordinator.
@@ -70,6 +119,7 @@ pub struct World {
     pub points: Points,
     /// The engine's processes.
     pub processes: Processes,
+    hosts: Vec<String>,
     clock: Arc<AtomicU64>,
     deeds: Deeds,
 }
@@ -83,15 +133,19 @@ impl World {
         let clock = Arc::new(AtomicU64::new(0));
         let elapsed = Arc::clone(&clock);
         let env = Env::new(move || BEGAN_MS + elapsed.load(Ordering::Relaxed), seed);
-        let sources = Sources::new(topology, &env);
-        for table in Table::ALL {
-            sources.written().create_table(table.schema(DATABASE))?;
-        }
-        if topology.archive {
-            sources.written().create_table(Table::Orders.schema(ARCHIVE))?;
-        }
         let kafka = Kafka::new(KafkaConfig::default());
-        kafka.create_topic(NAME, topology.partitions);
+        let mut pipelines = Vec::new();
+        for plan in topology.pipelines() {
+            let sources = Sources::new(topology, plan.rank, &env);
+            for table in Table::ALL.iter().filter(|_| plan.has_orders) {
+                sources.written().create_table(table.schema(DATABASE))?;
+            }
+            if plan.has_archive {
+                sources.written().create_table(Table::Orders.schema(ARCHIVE))?;
+            }
+            kafka.create_topic(&plan.name, topology.partitions);
+            pipelines.push(Pipeline { plan, sources });
+        }
         let zookeeper = ZooKeeper::new(SESSION);
         zookeeper.create_path("/towpath");
         zookeeper.drops_linger(true);
@@ -101,12 +155,13 @@ impl World {
         let exchange = Exchange::default();
         Ok(Self {
             processes: Processes::new(topology.clone(), env, seed),
-            sources,
+            pipelines: Arc::new(pipelines),
             kafka,
             zookeeper,
             elasticsearch: Elasticsearch::new(settings),
             exchange,
             points,
+            hosts: topology.hosts(),
             clock,
             deeds: Deeds::default(),
         })
@@ -118,19 +173,39 @@ impl World {
             let exchange = self.exchange.clone();
             sim.host(service, move || serve(exchange.clone()));
         }
-        for standby in (2..=self.sources.all().len()).map(|number| format!("mysql-{number}")) {
+        let servers = || self.pipelines.iter().flat_map(|pipeline| &pipeline.plan.servers);
+        for server in servers().skip(1) {
             let exchange = self.exchange.clone();
-            sim.host(standby, move || serve(exchange.clone()));
+            sim.host(server.as_str(), move || serve(exchange.clone()));
         }
-        let (exchange, deeds) = (self.exchange.clone(), self.deeds.clone());
-        sim.host("mysql", move || {
-            let (exchange, deeds) = (exchange.clone(), deeds.clone());
-            async move {
-                tokio::spawn(deeds.work());
-                serve(exchange).await
-            }
-        });
+        // One server's host does what is done at the services.
+        for server in servers().take(1) {
+            let (exchange, deeds) = (self.exchange.clone(), self.deeds.clone());
+            sim.host(server.as_str(), move || {
+                let (exchange, deeds) = (exchange.clone(), deeds.clone());
+                async move {
+                    tokio::spawn(deeds.work());
+                    serve(exchange).await
+                }
+            });
+        }
         self.processes.settle(sim, self);
+        for pipeline in self.pipelines.iter().filter(|pipeline| pipeline.plan.link > Span::ZERO) {
+            let link = pipeline.plan.link.duration();
+            self.across(pipeline, |host, other| {
+                sim.set_link_latency(host, other, link);
+                sim.set_link_max_message_latency(host, other, link + STRAY);
+            });
+        }
+    }
+
+    /// Every pair of a host of this pipeline and one of elsewhere.
+    pub fn across(&self, pipeline: &Pipeline, mut pair: impl FnMut(&str, &str)) {
+        for host in pipeline.plan.hosts() {
+            for other in self.hosts.iter().filter(|other| pipeline.plan.hosts().all(|own| own != *other)) {
+                pair(host, other);
+            }
+        }
     }
 
     /// Sets the wall clock of all hosts.
@@ -140,7 +215,7 @@ impl World {
 
     /// A step of replication between the MySQL servers.
     pub fn replicate(&self) {
-        self.sources.replicate();
+        self.pipelines.iter().for_each(|pipeline| pipeline.sources.replicate());
     }
 
     /// Does something at the services, on their clock, within the next step.
@@ -149,18 +224,13 @@ impl World {
         self.deeds.more.notify_one();
     }
 
-    /// The process whose candidate comes first in the election.
-    pub fn leader(&self) -> Option<String> {
-        self.zookeeper.first_candidate(&format!("/towpath/{NAME}"))
+    /// The process whose candidate comes first in the election of a pipeline.
+    pub fn leader(&self, pipeline: &Pipeline) -> Option<String> {
+        self.zookeeper.first_candidate(&pipeline.folder())
     }
 
-    /// The server that is written.
-    pub fn source(&self) -> &MySql {
-        self.sources.written()
-    }
-
-    /// All that the source has executed.
-    pub fn executed(&self) -> GtidSet {
-        self.source().executed().to_string().parse().unwrap_or_default()
+    /// The pipeline of this name; without a name, or where no other stands, the first. Its place.
+    pub fn place(&self, name: Option<&str>) -> usize {
+        self.pipelines.iter().position(|pipeline| name == Some(pipeline.name())).unwrap_or(0)
     }
 }

@@ -8,18 +8,18 @@ use towpath_engine::adapter::config::{Deletes as SinkDeletes, Fencing as SinkFen
 use towpath_engine::adapter::{Adapter, AdapterConfig, AdapterPorts, AdapterStatus, SinkConfig};
 use towpath_engine::deployer::fallback::DirectSinks;
 use towpath_engine::deployer::{
-    Deployer, DeployerConfig, DeployerStatus, EpochIndex, FallbackConfig, Fencing as LogFencing, Ports, Role, Start,
-    StateEpochs, TableFilter,
+    Deployer, DeployerConfig, DeployerStatus, EpochIndex, FallbackConfig, Fencing as LogFencing, Ports,
+    Role as Election, Start, StateEpochs, TableFilter,
 };
 use towpath_engine::env::Env;
 use towpath_engine::metrics::Registry;
 use towpath_engine::ports::index::SearchIndex;
 use towpath_engine::ports::source::BinlogSource;
-use towpath_scenarios::oracle::documents::SINKS;
-use towpath_scenarios::scenario::{Deletes, Fencing, Topology};
+use towpath_scenarios::oracle::documents::SinkRule;
+use towpath_scenarios::scenario::{Archive, Deletes, Fencing, Topology};
 use towpath_scenarios::workload::{ARCHIVE, DATABASE, Table};
 
-use super::{ARCHIVED_IN, NAME, SESSION, Sources, World};
+use super::{ARCHIVED_IN, Pipeline, SESSION, World};
 use crate::ports::{RemoteCoordinators, RemoteIndex, RemoteLog, RemoteSource};
 use crate::wire::{Gate, Link, Network};
 
@@ -30,8 +30,8 @@ pub struct Running {
     pub gate: Gate,
     /// Of a deployer.
     pub deployer: Option<watch::Receiver<DeployerStatus>>,
-    /// Of an adapter.
-    pub adapter: Option<watch::Receiver<AdapterStatus>>,
+    /// Of an adapter: by pipeline.
+    pub adapters: Vec<(String, watch::Receiver<AdapterStatus>)>,
     /// The cause for which it ended by itself.
     pub ended: Option<String>,
 }
@@ -71,7 +71,7 @@ impl Processes {
         let (mut all, mut leader) = (true, false);
         for (status, ended) in deployers {
             all &= ended.is_some_and(|ended| ended.contains(cause));
-            leader |= matches!(status.role, Role::TakingOver | Role::Leader)
+            leader |= matches!(status.role, Election::TakingOver | Election::Leader)
                 && status.causes().iter().any(|text| text.contains(cause));
         }
         all || leader
@@ -85,17 +85,23 @@ impl Processes {
                 let status = status.borrow();
                 lines.push(format!("{name}: {:?}, term {}, {}", status.role, status.term, status.causes().join("; ")));
             }
-            for (sink, status) in one.adapter.iter().flat_map(|status| status.borrow().clone()) {
-                lines.push(format!("{name}: sink {sink} {:?}, partitions {:?}", status.state, status.partitions));
+            for (pipeline, status) in &one.adapters {
+                for (sink, status) in status.borrow().iter() {
+                    let (state, partitions) = (&status.state, &status.partitions);
+                    lines.push(format!("{name}: {pipeline} sink {sink} {state:?}, partitions {partitions:?}"));
+                }
             }
         }
         lines
     }
 
     pub(super) fn settle(&self, sim: &mut turmoil::Sim<'_>, world: &World) {
-        let names = (1..=self.topology.deployers).map(|n| (format!("deployer-{n}"), n, true));
-        let adapters = (1..=self.topology.adapters).map(|n| (format!("adapter-{n}"), n, false));
-        for (name, number, deploys) in names.chain(adapters) {
+        let deployers = world.pipelines.iter().flat_map(|pipeline| {
+            let numbered = pipeline.plan.deployers.iter().zip(1..);
+            numbered.map(move |(name, number)| (name.clone(), Role::Deploys(pipeline.clone(), number)))
+        });
+        let adapters = self.topology.adapters().map(|name| (name, Role::Adapts));
+        for (name, role) in deployers.chain(adapters) {
             let start = Starter {
                 processes: self.clone(),
                 network: Network {
@@ -104,21 +110,15 @@ impl Processes {
                     gate: Gate::default(),
                     points: world.points.clone(),
                 },
-                models: (
-                    world.sources.clone(),
-                    world.kafka.clone(),
-                    world.zookeeper.clone(),
-                    world.elasticsearch.clone(),
-                ),
-                number,
+                pipelines: Arc::clone(&world.pipelines),
+                models: (world.kafka.clone(), world.zookeeper.clone(), world.elasticsearch.clone()),
             };
             sim.host(name.as_str(), move || {
-                let start = start.again();
+                let (start, role) = (start.again(), role.clone());
                 async move {
-                    if deploys {
-                        start.deploy().await
-                    } else {
-                        start.adapt().await
+                    match role {
+                        Role::Deploys(pipeline, number) => start.deploy(&pipeline, number).await,
+                        Role::Adapts => start.adapt().await,
                     }
                     // A host that ends stops its clock: it waits for the end of the run instead.
                     std::future::pending::<turmoil::Result>().await
@@ -132,13 +132,22 @@ use towpath_models::elasticsearch::Elasticsearch;
 use towpath_models::kafka::Kafka;
 use towpath_models::zookeeper::ZooKeeper;
 
+/// What a process does.
+#[derive(Clone)]
+enum Role {
+    /// A deployer of a pipeline, with its number there.
+    Deploys(Pipeline, u32),
+    /// An adapter of all pipelines.
+    Adapts,
+}
+
 /// What one process is started from, again and again.
 #[derive(Clone)]
 struct Starter {
     processes: Processes,
     network: Network,
-    models: (Sources, Kafka, ZooKeeper, Elasticsearch),
-    number: u32,
+    pipelines: Arc<Vec<Pipeline>>,
+    models: (Kafka, ZooKeeper, Elasticsearch),
 }
 
 impl Starter {
@@ -156,18 +165,18 @@ impl Starter {
         self.processes.running().insert(self.name().to_owned(), running);
     }
 
-    fn coordinators(&self) -> RemoteCoordinators {
-        let zookeeper = self.models.2.clone();
-        let factory = zookeeper.factory("/towpath", NAME);
+    fn coordinators(&self, pipeline: &Pipeline) -> RemoteCoordinators {
+        let zookeeper = self.models.1.clone();
+        let factory = zookeeper.factory("/towpath", pipeline.name());
         RemoteCoordinators::new(Link::new(&self.network, "zookeeper"), zookeeper, factory, SESSION)
     }
 
     fn index(&self) -> Arc<dyn SearchIndex> {
-        Arc::new(RemoteIndex::new(Link::new(&self.network, "elasticsearch"), self.models.3.clone()))
+        Arc::new(RemoteIndex::new(Link::new(&self.network, "elasticsearch"), self.models.2.clone()))
     }
 
     fn log(&self) -> RemoteLog {
-        RemoteLog::new(Link::new(&self.network, "kafka"), self.models.1.clone())
+        RemoteLog::new(Link::new(&self.network, "kafka"), self.models.0.clone())
     }
 
     /// Each process draws its own waits.
@@ -180,32 +189,43 @@ impl Starter {
         Env::new(move || wall.wall_ms(), own)
     }
 
-    fn sinks(&self) -> Vec<SinkConfig> {
-        let deletes = match self.processes.topology.deletes {
+    /// The sinks of a pipeline. Rows move from one rank to the next: what goes from the first stays in one sink.
+    fn sinks(&self, pipeline: &Pipeline) -> Vec<SinkConfig> {
+        let topology = &self.processes.topology;
+        let deletes = match topology.deletes {
             Deletes::Soft => SinkDeletes::Soft,
             Deletes::Hard => SinkDeletes::Hard,
         };
-        let sink = |rule: &towpath_scenarios::oracle::documents::SinkRule| {
-            let mut sink = SinkConfig::new(rule.name, rule.name, &format!("{DATABASE}.order_main"), NAME);
+        let rank = pipeline.plan.rank;
+        let moves = |sink: &SinkRule| topology.archive != Archive::None && sink.name == ARCHIVED_IN;
+        let sink = |rule: &'static SinkRule| {
+            let mut sink = SinkConfig::new(rule.name, rule.name, "", pipeline.name());
             sink.when = rule.when.map(str::to_owned);
             sink.deletes = deletes;
-            if self.processes.topology.archive && rule.name == ARCHIVED_IN {
-                sink.sources[0].on_delete = OnDelete::Keep;
-                let archive = SourceConfig::new(&format!("{ARCHIVE}.order_main"));
-                sink.sources.push(SourceConfig { rank: 1, ..archive });
+            sink.sources.clear();
+            let of = |database: &str| SourceConfig::new(&format!("{database}.{}", Table::Orders.name()));
+            if pipeline.plan.has_orders {
+                let on_delete = if moves(rule) { OnDelete::Keep } else { OnDelete::Delete };
+                sink.sources.push(SourceConfig { rank, on_delete, ..of(DATABASE) });
+            }
+            if pipeline.plan.has_archive && moves(rule) {
+                sink.sources.push(SourceConfig { rank: 1, ..of(ARCHIVE) });
             }
             sink
         };
-        SINKS.iter().map(sink).collect()
+        pipeline.sinks().map(sink).collect()
     }
 
-    fn adapter_config(&self) -> AdapterConfig {
-        let mut config = AdapterConfig::new(NAME, NAME);
-        config.tables = vec![Table::Orders.schema(DATABASE)];
-        if self.processes.topology.archive {
+    fn adapter_config(&self, pipeline: &Pipeline) -> AdapterConfig {
+        let mut config = AdapterConfig::new(pipeline.name(), pipeline.name());
+        config.tables = Vec::new();
+        if pipeline.plan.has_orders {
+            config.tables.push(Table::Orders.schema(DATABASE));
+        }
+        if pipeline.plan.has_archive {
             config.tables.push(Table::Orders.schema(ARCHIVE));
         }
-        config.sinks = self.sinks();
+        config.sinks = self.sinks(pipeline);
         config.fencing = match self.processes.topology.fencing {
             Fencing::Transactions => SinkFencing::Transactions,
             Fencing::Versions => SinkFencing::Versions,
@@ -214,14 +234,15 @@ impl Starter {
     }
 
     /// The cluster of each sink: one for all.
-    fn indexes(&self) -> BTreeMap<String, Arc<dyn SearchIndex>> {
+    fn indexes(&self, pipeline: &Pipeline) -> BTreeMap<String, Arc<dyn SearchIndex>> {
         let index = self.index();
-        self.sinks().into_iter().map(|sink| (sink.name, Arc::clone(&index))).collect()
+        pipeline.sinks().map(|sink| (sink.name.to_owned(), Arc::clone(&index))).collect()
     }
 
-    async fn deploy(&self) {
+    async fn deploy(&self, pipeline: &Pipeline, number: u32) {
         let topology = &self.processes.topology;
-        let mut config = DeployerConfig::new(NAME, NAME, topology.partitions, 100 + self.number);
+        let name = pipeline.name();
+        let mut config = DeployerConfig::new(name, name, topology.partitions, 100 + number);
         config.instance = self.name().to_owned();
         config.start = Some(Start::Oldest);
         config.session_timeout = SESSION;
@@ -242,25 +263,26 @@ impl Starter {
             config.fallback = FallbackConfig { automatic: true, after: after.duration(), ..FallbackConfig::default() };
         }
         let index = self.index();
-        let servers = self.models.0.all().iter().zip(topology.sources());
+        let servers = pipeline.sources.all().iter().zip(&pipeline.plan.servers);
         let mut sources = servers.map(|(server, host)| {
-            Arc::new(RemoteSource::new(Link::new(&self.network, &host), server.clone())) as Arc<dyn BinlogSource>
+            Arc::new(RemoteSource::new(Link::new(&self.network, host), server.clone())) as Arc<dyn BinlogSource>
         });
         let Some(source) = sources.next() else { return };
         let ports = Ports {
             source,
             standby: sources.collect(),
             log: Arc::new(self.log()),
-            coordinator: Arc::new(self.coordinators()),
+            coordinator: Arc::new(self.coordinators(pipeline)),
             indexes: self
-                .sinks()
+                .sinks(pipeline)
                 .iter()
                 .map(|sink| EpochIndex { cluster: Arc::clone(&index), index: sink.concrete_index() })
                 .collect(),
         };
         let (mut deployer, handle) = Deployer::new(config, ports, self.env(), Registry::default());
         if topology.fallback.is_some() {
-            deployer = deployer.with_direct(DirectSinks { config: self.adapter_config(), indexes: self.indexes() });
+            let (config, indexes) = (self.adapter_config(pipeline), self.indexes(pipeline));
+            deployer = deployer.with_direct(DirectSinks { config, indexes });
         }
         let running =
             Running { gate: self.network.gate.clone(), deployer: Some(handle.status()), ..Running::default() };
@@ -269,20 +291,26 @@ impl Starter {
         self.show(Running { ended: Some(cause(result)), ..running });
     }
 
+    /// One process for all pipelines: as `towpath run` with a configuration that has several.
     async fn adapt(&self) {
-        let (config, indexes) = (self.adapter_config(), self.indexes());
-        let epochs = Arc::new(StateEpochs::new(Arc::new(self.coordinators())));
-        let ports = AdapterPorts { log: Arc::new(self.log()), indexes, epochs };
-        let adapter = match Adapter::new(config, ports, self.env(), Registry::default()) {
-            Ok(adapter) => adapter,
-            Err(stop) => return self.show(Running { ended: Some(stop.to_string()), ..Running::default() }),
-        };
         let (_stop, stopped) = watch::channel(false);
-        let running =
-            Running { gate: self.network.gate.clone(), adapter: Some(adapter.status()), ..Running::default() };
+        let mut running = Running { gate: self.network.gate.clone(), ..Running::default() };
+        let mut adapters = Vec::new();
+        for pipeline in self.pipelines.iter() {
+            let (config, indexes) = (self.adapter_config(pipeline), self.indexes(pipeline));
+            let epochs = Arc::new(StateEpochs::new(Arc::new(self.coordinators(pipeline))));
+            let ports = AdapterPorts { log: Arc::new(self.log()), indexes, epochs };
+            match Adapter::new(config, ports, self.env(), Registry::default()) {
+                Ok(adapter) => {
+                    running.adapters.push((pipeline.name().to_owned(), adapter.status()));
+                    adapters.push(adapter.run(stopped.clone()));
+                }
+                Err(stop) => return self.show(Running { ended: Some(stop.to_string()), ..running }),
+            }
+        }
         self.show(running.clone());
-        let result = adapter.run(stopped).await;
-        self.show(Running { ended: Some(cause(result)), ..running });
+        let ended = futures_util::future::join_all(adapters).await.into_iter().map(cause).collect::<Vec<_>>();
+        self.show(Running { ended: Some(ended.join("; ")), ..running });
     }
 }
 

@@ -23,15 +23,16 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// A server and so many that follow it.
-    pub fn new(topology: &Topology, env: &Env) -> Self {
+    /// A server and so many that follow it. Those of another rank are other servers.
+    pub fn new(topology: &Topology, rank: u8, env: &Env) -> Self {
         let row_metadata_full = topology.row_metadata == RowMetadata::Full;
-        let config = MySqlConfig { row_metadata_full, ..MySqlConfig::default() };
-        let first = MySql::new(config.clone(), env.clone());
-        let standby = |number: u32| {
-            let server_uuid = format!("0a1b2c3d-0000-11f1-8000-{number:012}");
-            first.replica(MySqlConfig { server_uuid, server_id: number, ..config.clone() })
+        let config = |number: u32| {
+            let server_id = u32::from(rank) * 10 + number;
+            let server_uuid = format!("0a1b2c3d-0000-11f1-8000-{server_id:012}");
+            MySqlConfig { row_metadata_full, server_uuid, server_id, ..MySqlConfig::default() }
         };
+        let first = MySql::new(config(1), env.clone());
+        let standby = |number: u32| first.replica(config(number));
         let servers = std::iter::once(first.clone()).chain((2..topology.standbys + 2).map(standby)).collect();
         Self {
             servers: Arc::new(servers),

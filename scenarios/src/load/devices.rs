@@ -2,38 +2,51 @@
 //!
 //! A device rings for an order that its poll returns for the first time, and acknowledges it. An order that a poll of
 //! its merchant no longer returned and a later one returns again would ring again: an older state has come back.
+//!
+//! A moment is whatever orders them: a clock's where the traffic is real, simulated time where it is not.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use tokio::time::Instant;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What one device was told.
 #[derive(Debug, Clone, Copy)]
-pub struct Poll {
+pub struct Poll<M> {
     /// Whose device.
     pub merchant: u32,
     /// When it was sent.
-    pub sent: Instant,
+    pub sent: M,
     /// When it was answered.
-    pub answered: Instant,
+    pub answered: M,
     /// The answer held all there are.
     pub whole: bool,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
-struct Order {
-    committed: Option<Instant>,
-    heard: Option<Instant>,
+#[derive(Debug, Clone, Copy)]
+struct Order<M> {
+    committed: Option<M>,
+    heard: Option<M>,
     /// A poll that was answered then did not return it any more.
-    gone: Option<Instant>,
+    gone: Option<M>,
     again: bool,
 }
 
+impl<M> Default for Order<M> {
+    fn default() -> Self {
+        Self { committed: None, heard: None, gone: None, again: false }
+    }
+}
+
 /// All orders of a run.
-#[derive(Debug, Default)]
-pub struct Sounds {
-    orders: HashMap<i64, Order>,
+#[derive(Debug)]
+pub struct Devices<M> {
+    orders: BTreeMap<i64, Order<M>>,
     /// Heard and not gone yet, by merchant.
-    ringing: HashMap<u32, BTreeSet<i64>>,
+    ringing: BTreeMap<u32, BTreeSet<i64>>,
+}
+
+impl<M> Default for Devices<M> {
+    fn default() -> Self {
+        Self { orders: BTreeMap::new(), ringing: BTreeMap::new() }
+    }
 }
 
 /// What came of it.
@@ -48,25 +61,27 @@ pub struct Played {
 }
 
 /// What follows from a poll.
-#[derive(Debug, Default, PartialEq)]
-pub struct Heard {
+#[derive(Debug, PartialEq)]
+pub struct Heard<M> {
     /// Orders to acknowledge.
     pub fresh: Vec<i64>,
     /// Of those whose commit is known: that moment.
-    pub committed: Vec<Instant>,
+    pub committed: Vec<M>,
+    /// Orders that came back after they had gone.
+    pub again: Vec<i64>,
 }
 
-impl Sounds {
+impl<M: Copy + Ord> Devices<M> {
     /// An order came. Returns when it was heard, should that have been sooner than the writer was told of its commit.
-    pub fn committed(&mut self, order: i64, at: Instant) -> Option<Instant> {
+    pub fn committed(&mut self, order: i64, at: M) -> Option<M> {
         let known = self.orders.entry(order).or_default();
         known.committed = Some(at);
         known.heard
     }
 
     /// A poll was answered with these orders.
-    pub fn polled(&mut self, poll: Poll, orders: &[i64]) -> Heard {
-        let mut heard = Heard::default();
+    pub fn polled(&mut self, poll: Poll<M>, orders: &[i64]) -> Heard<M> {
+        let mut heard = Heard { fresh: Vec::new(), committed: Vec::new(), again: Vec::new() };
         let ringing = self.ringing.entry(poll.merchant).or_default();
         for order in orders {
             let known = self.orders.entry(*order).or_default();
@@ -77,6 +92,7 @@ impl Sounds {
                 ringing.insert(*order);
             } else if known.gone.is_some_and(|gone| gone < poll.sent) {
                 known.again = true;
+                heard.again.push(*order);
             }
         }
         if poll.whole {
@@ -108,7 +124,7 @@ impl Sounds {
 
     /// The numbers of some orders that nobody heard, and of some that came back.
     pub fn samples(&self) -> BTreeMap<&'static str, Vec<i64>> {
-        let pick = |wrong: fn(&Order) -> bool| {
+        let pick = |wrong: fn(&Order<M>) -> bool| {
             let mut found: Vec<i64> =
                 self.orders.iter().filter(|(_, order)| wrong(order)).map(|(number, _)| *number).collect();
             found.sort_unstable();
@@ -123,45 +139,40 @@ impl Sounds {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
-    fn at(start: Instant, ms: u64) -> Instant {
-        start + Duration::from_millis(ms)
-    }
-
-    fn poll(start: Instant, ms: u64, whole: bool) -> Poll {
-        Poll { merchant: 1, sent: at(start, ms), answered: at(start, ms + 10), whole }
+    fn poll(sent: u64, whole: bool) -> Poll<u64> {
+        Poll { merchant: 1, sent, answered: sent + 10, whole }
     }
 
     #[test]
     fn once_is_right_never_and_again_are_not() {
-        let (start, mut sounds) = (Instant::now(), Sounds::default());
+        let mut devices = Devices::default();
         for order in [1, 2, 3] {
-            sounds.committed(order, start);
+            devices.committed(order, 0);
         }
-        assert_eq!(sounds.polled(poll(start, 100, true), &[1, 2]).fresh, [1, 2]);
-        assert_eq!(sounds.polled(poll(start, 200, true), &[2]).fresh, [0_i64; 0], "2 is still on its way out");
-        assert_eq!(sounds.sum(), Played { played: 2, twice: 0, never: 1 });
-        sounds.polled(poll(start, 300, true), &[1, 2]);
-        assert_eq!(sounds.sum(), Played { played: 2, twice: 1, never: 1 }, "1 had gone");
-        assert_eq!(sounds.samples()["never"], [3]);
+        assert_eq!(devices.polled(poll(100, true), &[1, 2]).fresh, [1, 2]);
+        assert_eq!(devices.polled(poll(200, true), &[2]).fresh, [0_i64; 0], "2 is still on its way out");
+        assert_eq!(devices.sum(), Played { played: 2, twice: 0, never: 1 });
+        devices.polled(poll(300, true), &[1, 2]);
+        assert_eq!(devices.sum(), Played { played: 2, twice: 1, never: 1 }, "1 had gone");
+        assert_eq!(devices.samples()["never"], [3]);
     }
 
     #[test]
     fn what_a_full_page_or_an_overtaken_poll_does_not_show_has_not_gone() {
-        let (start, mut sounds) = (Instant::now(), Sounds::default());
-        sounds.committed(1, start);
-        sounds.polled(poll(start, 100, true), &[1]);
-        sounds.polled(poll(start, 105, true), &[]);
-        sounds.polled(poll(start, 200, false), &[]);
-        sounds.polled(poll(start, 300, true), &[1]);
-        assert_eq!(sounds.sum(), Played { played: 1, twice: 0, never: 0 });
+        let mut devices = Devices::default();
+        devices.committed(1, 0);
+        devices.polled(poll(100, true), &[1]);
+        devices.polled(poll(105, true), &[]);
+        devices.polled(poll(200, false), &[]);
+        devices.polled(poll(300, true), &[1]);
+        assert_eq!(devices.sum(), Played { played: 1, twice: 0, never: 0 });
     }
 
     #[test]
     fn an_order_can_be_heard_before_the_writer_knows() {
-        let (start, mut sounds) = (Instant::now(), Sounds::default());
-        assert_eq!(sounds.polled(poll(start, 0, true), &[9]), Heard { fresh: vec![9], committed: vec![] });
-        assert_eq!(sounds.committed(9, at(start, 50)), Some(at(start, 10)));
+        let mut devices = Devices::default();
+        assert_eq!(devices.polled(poll(0, true), &[9]), Heard { fresh: vec![9], committed: vec![], again: vec![] });
+        assert_eq!(devices.committed(9, 50), Some(10));
     }
 }
