@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use mysql_async::prelude::Queryable;
@@ -148,6 +149,17 @@ async fn follow(url: &str, place: &str) -> Result<()> {
             }
         };
         ensure!(seen.contains("\"op\":\"insert\""), "{seen}");
+    }
+    // Who reads by now also listens for signals.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let connections: Vec<Row> = conn.query("SHOW PROCESSLIST").await?;
+        let reads = |row: &Row| row.get::<String, _>("Command").is_some_and(|what| what.starts_with("Binlog Dump"));
+        if connections.iter().filter(|row| reads(row)).count() >= 2 {
+            break;
+        }
+        ensure!(Instant::now() < deadline, "one of the two does not read");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     conn.disconnect().await?;
     rows.kill()?;

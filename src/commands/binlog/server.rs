@@ -38,8 +38,8 @@ pub(super) fn read(url: &str, args: &BinlogArgs, reading: &mut Reading<'_>) -> R
             read_deadline: READ_DEADLINE,
         };
         let mut end = End::new(server.end);
-        let mut stream = source.dump(request).await.map_err(failed)?;
         let mut ended = std::pin::pin!(ended()?);
+        let mut stream = source.dump(request).await.map_err(failed)?;
         while args.stop_never || !end.reached {
             let batch = tokio::select! {
                 // What was read so far is told: counts above all.
