@@ -20,13 +20,14 @@ impl Freshness {
     /// Of these waits, milliseconds.
     pub fn of(mut waits: Vec<u64>) -> Self {
         waits.sort_unstable();
-        // The nearest rank: so many of a hundred waits are not longer.
-        let rank = |percent: usize| {
-            let place = (waits.len() * percent).div_ceil(100);
-            waits.get(place.saturating_sub(1)).copied()
-        };
-        Self { p50: rank(50), p99: rank(99) }
+        Self { p50: nearest_rank(&waits, 50), p99: nearest_rank(&waits, 99) }
     }
+}
+
+/// A percentile of values that rise, by the nearest rank: so many of a hundred are not longer. `None` of none.
+pub fn nearest_rank(rising: &[u64], percent: usize) -> Option<u64> {
+    let place = (rising.len() * percent).div_ceil(100);
+    rising.get(place.saturating_sub(1)).copied()
 }
 
 /// The summary.

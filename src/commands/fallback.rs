@@ -5,9 +5,9 @@
 use serde_json::{Value, json};
 use towpath_engine::deployer::fallback::{NODE, Order, Wish};
 use towpath_engine::ports::coordinator::{Coordinator, NodeWrite};
-use towpath_engine::state::{self, FallbackRun};
+use towpath_engine::state::FallbackRun;
 
-use super::position::{connect, one, unavailable};
+use super::position::{connect, one, state, unavailable};
 use crate::admin::board::wall_ms;
 use crate::cli::{FallbackArgs, FallbackCommand};
 use crate::config::{self, Pipeline};
@@ -17,17 +17,13 @@ use crate::services::Services;
 
 /// Carries it out.
 pub fn fallback(command: &FallbackCommand) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::Other(format!("the async runtime cannot start: {error}")))?;
     let wish = match command {
         FallbackCommand::On(_) => Some(Wish::On),
         FallbackCommand::Off(_) => Some(Wish::Off),
         FallbackCommand::Auto(_) => Some(Wish::Auto),
         FallbackCommand::Status(_) => None,
     };
-    let outcome = runtime.block_on(carry_out(wish, command.args()));
-    runtime.shutdown_background();
-    outcome
+    super::block_on(carry_out(wish, command.args()))
 }
 
 async fn carry_out(wish: Option<Wish>, args: &FallbackArgs) -> Result<(), Failure> {
@@ -65,10 +61,7 @@ async fn read(pipeline: &Pipeline, coordinator: &dyn Coordinator) -> Result<Valu
     let failed = |error| Failure::from(unavailable(&pipeline.name, &error));
     let order = coordinator.read(NODE).await.map_err(failed)?;
     let order = order.and_then(|(bytes, _)| serde_json::from_slice::<Order>(&bytes).ok());
-    let runs = match coordinator.read(state::NODE).await.map_err(failed)? {
-        Some((bytes, _)) => state::decode(&bytes)?.fallback,
-        None => Vec::new(),
-    };
+    let runs = state(pipeline, coordinator).await?.map(|state| state.fallback).unwrap_or_default();
     Ok(json!({
         "pipeline": pipeline.name,
         "wish": order.as_ref().map(|order| order.wish).unwrap_or_default(),

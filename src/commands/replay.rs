@@ -12,9 +12,9 @@ use towpath_engine::deployer::{Deployer, Fencing, Ports};
 use towpath_engine::env::Env;
 use towpath_engine::metrics::Registry;
 use towpath_engine::ports::coordinator::Coordinator;
-use towpath_engine::state::{self, PipelineState};
+use towpath_engine::state::PipelineState;
 
-use super::position::{connect, one, unavailable};
+use super::position::{connect, one, state};
 use super::{own_server_id, time};
 use crate::admin::board::wall_ms;
 use crate::cli::{ReplayArgs, ReplayFrom};
@@ -144,9 +144,6 @@ fn known_sinks(pipeline: &Pipeline, named: &[String]) -> Result<(), Failure> {
 }
 
 async fn read(pipeline: &Pipeline, coordinator: &dyn Coordinator) -> Result<PipelineState, Failure> {
-    let found = coordinator.read(state::NODE).await.map_err(|error| unavailable(&pipeline.name, &error))?;
-    match found {
-        Some((bytes, _)) => Ok(state::decode(&bytes)?),
-        None => Err(Failure::Other(format!("pipeline {} has carried nothing yet: it has no state", pipeline.name))),
-    }
+    let none = || Failure::Other(format!("pipeline {} has carried nothing yet: it has no state", pipeline.name));
+    state(pipeline, coordinator).await?.ok_or_else(none)
 }

@@ -12,7 +12,8 @@ pub use crate::binlog::GeometryText;
 use crate::cause::{Cause, Stop};
 pub use crate::format::RecordMode;
 use crate::gtid::GtidSet;
-use crate::position::FilePosition;
+use crate::ports::source::DumpRequest;
+use crate::position::{FilePosition, Position};
 pub use crate::routing::PartitionBy;
 
 /// Where the very first start begins. Never used again once a state exists.
@@ -146,6 +147,11 @@ pub struct DeployerConfig {
 }
 
 impl DeployerConfig {
+    /// A request for the binlog from there on.
+    pub fn dump(&self, from: Position) -> DumpRequest {
+        DumpRequest { from, server_id: self.server_id, heartbeat: self.heartbeat, read_deadline: self.read_deadline }
+    }
+
     /// A configuration with the documented defaults for everything that has one.
     pub fn new(pipeline: impl Into<String>, topic: impl Into<String>, partitions: u32, server_id: u32) -> Self {
         let topic = topic.into();

@@ -10,7 +10,7 @@ use super::leader::Leader;
 use super::stream::StreamEnd;
 use crate::cause::{Cause, Stop};
 use crate::ports::log::LogProducer;
-use crate::ports::source::{BinlogStream, DumpRequest, ServerIdentity, SourceError};
+use crate::ports::source::{BinlogStream, ServerIdentity, SourceError};
 use crate::position::FilePosition;
 use crate::state::Witness;
 
@@ -55,12 +55,7 @@ impl Leader {
     async fn dump(&self, server: &ServerIdentity) -> Result<(Box<dyn BinlogStream>, Encoder), Failure> {
         self.look_after_groups(server);
         let config = &self.course.config;
-        let request = DumpRequest {
-            from: self.carried.resume.clone(),
-            server_id: config.server_id,
-            heartbeat: config.heartbeat,
-            read_deadline: config.read_deadline,
-        };
+        let request = config.dump(self.carried.resume.clone());
         let stream = self.source().dump(request).await.map_err(|error| match error {
             // It was verified a moment ago: another server may have taken the address, or a purge may have run.
             SourceError::Ahead(why) | SourceError::Purged(why) | SourceError::NoEvent(why) => {

@@ -132,19 +132,10 @@ impl Deployer {
     /// for
     /// ever; a lost lead is joined again.
     pub async fn run(self) -> Result<(), Stop> {
-        let Self { config, ports, env, registry, status, drain, direct } = self;
-        // Compressed transactions arrive as the events they hold: all offsets count those.
-        let unpacking = |source| Arc::new(Unpacking::new(source)) as Arc<dyn BinlogSource>;
-        let standby = ports.standby.into_iter().map(unpacking).collect();
-        let ports = Ports { source: unpacking(ports.source), standby, ..ports };
-        let result = match config.validate() {
+        let status = self.status.clone();
+        let result = match self.config.validate() {
             Err(stop) => Err(stop),
-            Ok(()) => {
-                let meters = Meters::new(&registry, &config.pipeline);
-                let status = status.clone();
-                let course = Course { config: Arc::new(config), ports, direct, env, status, meters, drain };
-                candidacy::run(&course).await
-            }
+            Ok(()) => candidacy::run(&self.course()).await,
         };
         if let Err(stop) = &result {
             tracing::debug!(cause = stop.cause.name(), "stopped: {stop}");
@@ -155,5 +146,16 @@ impl Deployer {
             status.stop = result.as_ref().err().cloned();
         });
         result
+    }
+
+    /// What its parts share, with meters registered.
+    fn course(self) -> Course {
+        let Self { config, ports, env, registry, status, drain, direct } = self;
+        // Compressed transactions arrive as the events they hold: all offsets count those.
+        let unpacking = |source| Arc::new(Unpacking::new(source)) as Arc<dyn BinlogSource>;
+        let standby = ports.standby.into_iter().map(unpacking).collect();
+        let ports = Ports { source: unpacking(ports.source), standby, ..ports };
+        let meters = Meters::new(&registry, &config.pipeline);
+        Course { config: Arc::new(config), ports, direct, env, status, meters, drain }
     }
 }

@@ -224,12 +224,8 @@ async fn scan(
     end: &FilePosition,
     mut see: impl FnMut(&TransactionEnd, Gtid) -> bool,
 ) -> Result<(), Failure> {
-    let request = DumpRequest {
-        from: Position::Gtid(from),
-        server_id: config.server_id,
-        heartbeat: config.heartbeat.min(SCAN_HEARTBEAT),
-        read_deadline: config.read_deadline,
-    };
+    let heartbeat = config.heartbeat.min(SCAN_HEARTBEAT);
+    let request = DumpRequest { heartbeat, ..config.dump(Position::Gtid(from)) };
     let mut stream = source.dump(request).await?;
     let mut decoder = Decoder::new(|_, _| false);
     let mut counter = Counter::new(0);

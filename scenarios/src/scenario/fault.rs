@@ -190,3 +190,10 @@ impl Fault {
         self.kind.of_source() || self.host.as_deref() == Some("leader")
     }
 }
+
+impl Fault {
+    /// One of which nothing more is said.
+    pub fn new(kind: FaultKind) -> Self {
+        Self { kind, at: None, when: None, lasts: None, times: None, host: None, peer: None, source: None }
+    }
+}

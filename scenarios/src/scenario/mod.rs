@@ -147,6 +147,23 @@ impl Scenario {
     }
 }
 
+impl Scenario {
+    /// One that no file holds: as it would be if its file said nothing more. Drawn ones say so.
+    pub fn new(name: String, learn: &str, length: Span) -> Self {
+        Self {
+            name,
+            drawn: false,
+            profile_text: String::new(),
+            learn: learn.to_owned(),
+            length,
+            topology: Topology::default(),
+            workload: Work::default(),
+            faults: Vec::new(),
+            expect: Expect::default(),
+        }
+    }
+}
+
 fn minute() -> Span {
     Span::from_millis(60_000)
 }

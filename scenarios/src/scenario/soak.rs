@@ -6,7 +6,7 @@
 
 use towpath_engine::env::Rng;
 
-use super::{Expect, Fault, FaultKind, Needs, Scenario, Span, Topology, Work};
+use super::{Fault, FaultKind, Needs, Scenario, Span, Topology, Work};
 
 /// The first fault, and how long the last one's effects have before the end.
 const MARGIN_MS: u64 = 10_000;
@@ -20,13 +20,13 @@ const LASTS_MS: (u64, u64) = (500, 15_000);
 const TRIES: usize = 20;
 
 /// What a fault falls on. Of one part only one fault goes on at a time.
-const PARTS: [&str; 6] = ["deployers", "adapter-1", "adapter-2", "mysql", "kafka", "zookeeper"];
+const PARTS: [&str; 7] = ["deployers", "adapter-1", "adapter-2", "mysql", "kafka", "zookeeper", "elasticsearch"];
 
 /// The scenario of a seed; `length_ms` at least half a minute.
 pub fn draw(seed: u64, length_ms: u64) -> Scenario {
     let length_ms = length_ms.max(30_000);
     let mut rng = Rng::new(seed ^ 0x736f_616b);
-    let mut free_at: Vec<(&str, u64)> = PARTS.into_iter().chain(["elasticsearch"]).map(|part| (part, 0)).collect();
+    let mut free_at = PARTS.map(|part| (part, 0));
     let mut faults = Vec::new();
     let mut at = MARGIN_MS;
     while at + MARGIN_MS < length_ms {
@@ -44,17 +44,10 @@ pub fn draw(seed: u64, length_ms: u64) -> Scenario {
         }
         at += BETWEEN_MS.0 + rng.below(BETWEEN_MS.1 - BETWEEN_MS.0);
     }
-    Scenario {
-        name: format!("soak-{seed}"),
-        drawn: true,
-        profile_text: String::new(),
-        learn: "drawn from a seed".to_owned(),
-        length: Span::from_millis(length_ms),
-        topology: Topology { deployers: 3, ..Topology::default() },
-        workload: Work { rate: 30, ..Work::default() },
-        faults,
-        expect: Expect::default(),
-    }
+    let topology = Topology { deployers: 3, ..Topology::default() };
+    let workload = Work { rate: 30, ..Work::default() };
+    let bare = Scenario::new(format!("soak-{seed}"), "drawn from a seed", Span::from_millis(length_ms));
+    Scenario { drawn: true, topology, workload, faults, ..bare }
 }
 
 fn fault(rng: &mut Rng, part: &str, at: u64, lasts: u64) -> Fault {
@@ -80,14 +73,12 @@ fn fault(rng: &mut Rng, part: &str, at: u64, lasts: u64) -> Fault {
         _ => "elasticsearch",
     };
     Fault {
-        kind,
         at: Some(Span::from_millis(at)),
-        when: None,
         lasts: matches!(needs, Needs::Span | Needs::Host | Needs::Pair).then(|| Span::from_millis(lasts)),
         times: (needs == Needs::Times).then(|| 1 + rng.below(20) as u32),
         host: matches!(needs, Needs::Host | Needs::Pair | Needs::HostOnly).then_some(host),
         peer: (needs == Needs::Pair).then(|| peer.to_owned()),
-        source: None,
+        ..Fault::new(kind)
     }
 }
 

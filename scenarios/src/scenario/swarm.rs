@@ -5,7 +5,7 @@
 
 use towpath_engine::env::Rng;
 
-use super::{Deletes, Expect, Fault, FaultKind, Fencing, Moment, Needs, RowMetadata, Scenario, Span, Topology, Work};
+use super::{Deletes, Fault, FaultKind, Fencing, Moment, Needs, RowMetadata, Scenario, Span, Topology, Work};
 
 /// Every run's safety phase.
 const LENGTH_MS: u64 = 60_000;
@@ -39,17 +39,8 @@ pub fn draw(seed: u64) -> Scenario {
     let kinds = kinds(&mut rng);
     let count = 1 + rng.below(8);
     let faults = (0..count).map(|_| fault(&mut rng, &kinds, &topology)).chain(past).chain(outage).collect();
-    Scenario {
-        name: format!("swarm-{seed}"),
-        drawn: true,
-        profile_text: String::new(),
-        learn: "drawn from a seed".to_owned(),
-        length: Span::from_millis(LENGTH_MS),
-        topology,
-        workload,
-        faults,
-        expect: Expect::default(),
-    }
+    let bare = Scenario::new(format!("swarm-{seed}"), "drawn from a seed", Span::from_millis(LENGTH_MS));
+    Scenario { drawn: true, topology, workload, faults, ..bare }
 }
 
 /// What is done to the source's past: failovers, or a lost tail; or, where its past stays, XA transactions and columns
@@ -60,17 +51,17 @@ fn draw_past(seed: u64, topology: &mut Topology, workload: &mut Work) -> Vec<Fau
         0 => {
             topology.standbys = 1 + rng.below(2) as u32;
             let lag = Some(Span::from_millis(500 + rng.below(8_000)));
-            let mut faults = vec![Fault { at: at(&mut rng), lasts: lag, ..plain(FaultKind::ReplicasLag) }];
+            let mut faults = vec![Fault { at: at(&mut rng), lasts: lag, ..Fault::new(FaultKind::ReplicasLag) }];
             let count = 1 + rng.below(u64::from(topology.standbys));
             faults.extend((0..count).map(|_| Fault {
                 at: Some(Span::from_millis(FAILOVERS_MS + rng.below(LENGTH_MS - FAILOVERS_MS - 1))),
-                ..plain(FaultKind::MySqlFailover)
+                ..Fault::new(FaultKind::MySqlFailover)
             }));
             faults
         }
         1 => {
             let times = Some(1 + rng.below(20) as u32);
-            vec![Fault { at: at(&mut rng), times, ..plain(FaultKind::MySqlLosesTail) }]
+            vec![Fault { at: at(&mut rng), times, ..Fault::new(FaultKind::MySqlLosesTail) }]
         }
         2 => {
             // One or the other: a prepared transaction holds its table's definition.
@@ -94,17 +85,12 @@ fn draw_fallback(seed: u64, topology: &mut Topology) -> Option<Fault> {
     }
     topology.fallback = Some(Span::from_millis(1_000 + rng.below(5_000)));
     let lasts = Some(Span::from_millis(5_000 + rng.below(25_000)));
-    Some(Fault { at: at(&mut rng), lasts, ..plain(FaultKind::KafkaDown) })
+    Some(Fault { at: at(&mut rng), lasts, ..Fault::new(FaultKind::KafkaDown) })
 }
 
 /// A moment of the safety phase.
 fn at(rng: &mut Rng) -> Option<Span> {
     Some(Span::from_millis(FIRST_MS + rng.below(LENGTH_MS - FIRST_MS - 1)))
-}
-
-/// A fault of which nothing more is said.
-fn plain(kind: FaultKind) -> Fault {
-    Fault { kind, at: None, when: None, lasts: None, times: None, host: None, peer: None, source: None }
 }
 
 /// A few kinds a run, so that some runs know only crashes and others only lost answers.

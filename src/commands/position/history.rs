@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use towpath_engine::deployer::Start;
 use towpath_engine::position::Position;
-use towpath_engine::state::{self, PipelineState, RingEntry};
+use towpath_engine::state::{PipelineState, RingEntry};
 
-use super::{chosen, connect, unavailable};
+use super::{chosen, connect};
 use crate::cli::ShowArgs;
 use crate::config;
 use crate::exit::Failure;
@@ -21,8 +21,7 @@ pub(super) async fn history(args: &ShowArgs) -> Result<(), Failure> {
     let mut shown = Vec::new();
     for pipeline in chosen(&config, args.pipeline.as_deref())? {
         let coordinator = connect(pipeline, &Services::new(pipeline)?).await?;
-        let found = coordinator.read(state::NODE).await.map_err(|error| unavailable(&pipeline.name, &error))?;
-        let state = found.map(|(bytes, _)| state::decode(&bytes)).transpose()?;
+        let state = super::state(pipeline, coordinator.as_ref()).await?;
         if !args.json {
             output::text(&text(&pipeline.name, state.as_ref()));
         }

@@ -69,6 +69,15 @@ pub(super) async fn connect(pipeline: &Pipeline, services: &Services) -> Result<
     services.coordinator.connect().await.map_err(|error| unavailable(&pipeline.name, &error).into())
 }
 
+/// The pipeline's state; `None` before its first leader.
+pub(super) async fn state(
+    pipeline: &Pipeline,
+    coordinator: &dyn Coordinator,
+) -> Result<Option<PipelineState>, Failure> {
+    let found = coordinator.read(state::NODE).await.map_err(|error| unavailable(&pipeline.name, &error))?;
+    Ok(found.map(|(bytes, _)| state::decode(&bytes)).transpose()?)
+}
+
 async fn show(args: &ShowArgs) -> Result<(), Failure> {
     let config = config::load(&args.config.config)?;
     let mut shown = Vec::new();

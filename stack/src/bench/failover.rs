@@ -6,7 +6,8 @@ use clap::Args;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 use std::path::Path;
-use towpath_scenarios::scenario::{Expect, Fault, FaultKind, Scenario, Span, Topology, Work};
+use towpath_scenarios::scenario::{Fault, FaultKind, Scenario, Span, Topology, Work};
+use towpath_scenarios::summary::nearest_rank;
 
 use crate::scenario::outcome::{Outcome, Phases};
 use crate::scenario::{self, carry_out};
@@ -90,29 +91,18 @@ pub async fn run(arguments: &Arguments, binary: &Path, as_json: bool) -> Result<
 }
 
 fn scenario(name: &str, length_ms: u64, faults: Vec<Fault>, fallback: Option<Span>) -> Scenario {
-    Scenario {
-        name: name.to_owned(),
-        drawn: false,
-        profile_text: String::new(),
-        learn: "a measurement".to_owned(),
-        length: Span::from_millis(length_ms),
-        topology: Topology { fallback, ..Topology::default() },
-        workload: Work { rate: 50, ..Work::default() },
-        faults,
-        expect: Expect::default(),
-    }
+    let topology = Topology { fallback, ..Topology::default() };
+    let workload = Work { rate: 50, ..Work::default() };
+    let bare = Scenario::new(name.to_owned(), "a measurement", Span::from_millis(length_ms));
+    Scenario { topology, workload, faults, ..bare }
 }
 
 fn kills(count: u32) -> Scenario {
     let crash = |nth: u64| Fault {
-        kind: FaultKind::Crash,
         at: Some(Span::from_millis(CALM_MS + nth * EVERY_MS)),
-        when: None,
         lasts: Some(Span::from_millis(AWAY_MS)),
-        times: None,
         host: Some("leader".to_owned()),
-        peer: None,
-        source: None,
+        ..Fault::new(FaultKind::Crash)
     };
     let faults = (0..u64::from(count)).map(crash).collect();
     scenario("leaders-killed", CALM_MS + u64::from(count) * EVERY_MS + CALM_MS, faults, None)
@@ -120,30 +110,28 @@ fn kills(count: u32) -> Scenario {
 
 fn away(outage_ms: u64, fallback: Option<Span>) -> Scenario {
     let fault = Fault {
-        kind: FaultKind::KafkaDown,
         at: Some(Span::from_millis(CALM_MS)),
-        when: None,
         lasts: Some(Span::from_millis(outage_ms)),
-        times: None,
-        host: None,
-        peer: None,
-        source: None,
+        ..Fault::new(FaultKind::KafkaDown)
     };
     let name = if fallback.is_some() { "kafka-away-fallback" } else { "kafka-away" };
-    scenario(name, CALM_MS + outage_ms + 2 * CALM_MS, vec![fault], fallback)
+    scenario(name, away_for(outage_ms), vec![fault], fallback)
+}
+
+/// How long a run with an outage takes: twice as long afterwards as before, for the backlog.
+fn away_for(outage_ms: u64) -> u64 {
+    CALM_MS + outage_ms + 2 * CALM_MS
 }
 
 fn takeovers(outcome: &Outcome) -> Takeovers {
     let mut times: Vec<u64> = outcome.takeovers.iter().map(|takeover| takeover.leaderless_ms).collect();
     times.sort_unstable();
-    let rank = |percent: usize| times.get((times.len() * percent).div_ceil(100).saturating_sub(1)).copied();
-    let at = |percent| rank(percent).unwrap_or_default();
+    let at = |percent| nearest_rank(&times, percent).unwrap_or_default();
     Takeovers { count: times.len(), p50: at(50), p95: at(95), max: at(100) }
 }
 
 fn outage_of(outcome: &Outcome, outage_ms: u64) -> Outage {
-    let run_ms = CALM_MS + outage_ms + 2 * CALM_MS;
-    let meanwhile = outcome.changes * outage_ms / run_ms;
+    let meanwhile = outcome.changes * outage_ms / away_for(outage_ms);
     let rate = |ms: u64| meanwhile * 1000 / ms.max(1);
     Outage {
         freshness_ms: outcome.freshness_ms,

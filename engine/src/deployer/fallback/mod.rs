@@ -42,6 +42,7 @@ pub(super) use direct_log::DirectLog;
 use indexers::Indexers;
 pub use journal::Journal;
 pub use switch::{Phase, Seen, Switch, Wish};
+pub(super) use tasks::{Tasks, share};
 pub use wishes::{NODE, Order, Wishes};
 
 /// When documents are written directly without being told.

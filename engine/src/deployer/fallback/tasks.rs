@@ -11,8 +11,9 @@ use super::direct_log::DirectLog;
 use super::{DirectSinks, Journal};
 use crate::adapter::config::Fencing as ReaderFencing;
 use crate::adapter::{Adapter, AdapterPorts, EpochView};
-use crate::cause::Stop;
+use crate::cause::{Cause, Stop};
 use crate::deployer::Fencing;
+use crate::deployer::course::Course;
 use crate::deployer::leader::Leader;
 use crate::metrics::Registry;
 
@@ -29,7 +30,7 @@ impl Leader {
             let journal = Journal::new(cluster, &config.pipeline, &sink.name, (self.term, self.fallback.runs));
             Some((sinks.config.group(&sink.name), Some(journal)))
         });
-        let budget = config.budget_bytes / SHARE;
+        let budget = share(&self.course);
         let log = DirectLog::new(&config.topic, config.partitions, self.fallback.serial, budget, journals.collect());
         let mut config = (**config).clone();
         // Delivered is acknowledged: there are no transactions here.
@@ -39,27 +40,39 @@ impl Leader {
         log
     }
 
-    /// The sinks' tasks, as in an adapter. They end with what is returned.
+    /// The sinks' tasks for one stream.
     pub(super) fn direct_tasks(&self, sinks: &DirectSinks, log: &DirectLog) -> Result<Tasks, Stop> {
-        let mut config = sinks.config.clone();
-        config.fencing = ReaderFencing::Versions;
-        config.buffer_bytes = (self.course.config.budget_bytes / SHARE).max(1 << 20);
-        let ports = AdapterPorts {
-            log: Arc::new(log.clone()),
-            indexes: sinks.indexes.clone(),
-            epochs: Arc::new(Own(self.state.epoch.number)),
-        };
-        // The adapters' own metrics tell of Kafka's path.
-        let adapter = Adapter::new(config, ports, self.course.env.clone(), Registry::default())?;
-        let (stop, stopped) = watch::channel(false);
-        Ok(Tasks { task: tokio::spawn(adapter.run(stopped)), _stop: stop })
+        Tasks::start(&self.course, self.state.epoch.number, sinks, log)
     }
 }
 
-/// Sinks' tasks that end when this is dropped.
+/// Sinks' tasks that read a log within the process, as an adapter's read Kafka. They end when this is dropped.
 pub struct Tasks {
     task: JoinHandle<Result<(), Stop>>,
     _stop: watch::Sender<bool>,
+}
+
+impl Tasks {
+    /// Starts them. `epoch`: what is written is of no higher one.
+    pub fn start(course: &Course, epoch: u16, sinks: &DirectSinks, log: &DirectLog) -> Result<Self, Stop> {
+        let mut config = sinks.config.clone();
+        config.fencing = ReaderFencing::Versions;
+        config.buffer_bytes = share(course).max(1 << 20);
+        let ports =
+            AdapterPorts { log: Arc::new(log.clone()), indexes: sinks.indexes.clone(), epochs: Arc::new(Own(epoch)) };
+        // The adapters' own metrics tell of Kafka's path.
+        let adapter = Adapter::new(config, ports, course.env.clone(), Registry::default())?;
+        let (stop, stopped) = watch::channel(false);
+        Ok(Self { task: tokio::spawn(adapter.run(stopped)), _stop: stop })
+    }
+
+    /// Returns when all of them have ended by themselves, with the cause of the first that stopped.
+    pub async fn ended(&mut self) -> Stop {
+        match (&mut self.task).await {
+            Ok(Err(stop)) => stop,
+            _ => Stop::new(Cause::Internal, "the sinks ended before what was to be written"),
+        }
+    }
 }
 
 impl Drop for Tasks {
@@ -68,7 +81,12 @@ impl Drop for Tasks {
     }
 }
 
-/// The leader's own epoch: nothing higher can be known.
+/// The bytes that the log may hold, and those for the documents.
+pub fn share(course: &Course) -> usize {
+    course.config.budget_bytes / SHARE
+}
+
+/// The writer's own epoch: nothing higher can be known.
 struct Own(u16);
 
 #[async_trait]

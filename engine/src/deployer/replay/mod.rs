@@ -6,32 +6,24 @@
 
 mod range;
 
-use bytes::Bytes;
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use tokio::sync::watch;
 
 pub use range::{Since, start};
 
-use super::config::Fencing;
+use super::Deployer;
 use super::course::{Course, Failure, Halt};
 use super::encode::{Encoder, EncoderContext, Resume};
-use super::fallback::{DirectLog, DirectSinks};
+use super::fallback::{DirectLog, DirectSinks, Tasks, share};
 use super::group::GroupReader;
-use super::meters::Meters;
 use super::outbox::{Next, Outbox};
 use super::schema_history;
 use super::tail::WITNESS;
-use super::{Deployer, Ports};
-use crate::adapter::config::Fencing as ReaderFencing;
-use crate::adapter::{Adapter, AdapterPorts, EpochView};
 use crate::binlog::EventHeader;
-use crate::binlog::unpack::Unpacking;
 use crate::cause::{Cause, Stop};
 use crate::deployer::follow::Follower;
 use crate::format::headers::{MAX_HEADERS, REPLAY};
 use crate::ports::log::{Delivery, EventLog, LogError, LogProducer, ProducerMode, Record};
-use crate::ports::source::{BinlogSource, DumpRequest, ServerIdentity};
+use crate::ports::source::ServerIdentity;
 use crate::position::Position;
 use crate::state::{EpochHistory, PipelineState};
 
@@ -58,8 +50,6 @@ pub struct Progress {
     pub records: u64,
 }
 
-/// The part of the budget that the log in a sink's place may hold, and the part for documents.
-const SHARE: usize = 4;
 /// Records that wait for their delivery.
 const OPEN: u64 = 10_000;
 
@@ -76,12 +66,7 @@ impl Deployer {
         target: Target,
         mut progress: impl FnMut(&Progress),
     ) -> Result<Progress, Stop> {
-        let Self { mut config, ports, env, registry, status, drain, .. } = self;
-        config.fencing = Fencing::Versions;
-        let source = Arc::new(Unpacking::new(ports.source)) as Arc<dyn BinlogSource>;
-        let ports = Ports { source, ..ports };
-        let meters = Meters::new(&registry, &config.pipeline);
-        let course = Course { config: Arc::new(config), ports, direct: None, env, status, meters, drain };
+        let course = self.course();
         let server = course.ports.source.identify().await.map_err(|error| plain(error.into()))?;
         let from = start(state, since)?;
         same_server(state, &server)?;
@@ -102,16 +87,11 @@ impl Deployer {
         let carried = replay.run(from.0, &mut progress);
         match tasks {
             None => carried.await,
-            Some((adapter, _stop)) => {
-                // A sink that stops says why.
-                tokio::select! {
-                    done = carried => done,
-                    ended = adapter => match ended {
-                        Ok(Err(stop)) => Err(stop),
-                        _ => Err(Stop::new(Cause::Internal, "the sinks ended before the range")),
-                    },
-                }
-            }
+            // A sink that stops says why.
+            Some(mut tasks) => tokio::select! {
+                done = carried => done,
+                stop = tasks.ended() => Err(stop),
+            },
         }
     }
 }
@@ -158,33 +138,14 @@ async fn encoder(
     Ok(Encoder::new(&course.config, context, follower, from, (course.env.clone(), course.meters.clone())))
 }
 
-type Tasks = (tokio::task::JoinHandle<Result<(), Stop>>, watch::Sender<bool>);
-
 /// The log that is produced to; with the sinks' tasks that read it, where it stands in Kafka's place.
 fn open(course: &Course, state: &PipelineState, target: Target) -> Result<(Arc<dyn EventLog>, Option<Tasks>), Stop> {
-    let Target::Sinks(DirectSinks { mut config, indexes }) = target else {
-        return Ok((Arc::clone(&course.ports.log), None));
-    };
-    let budget = course.config.budget_bytes / SHARE;
-    let groups = config.sinks.iter().map(|sink| (config.group(&sink.name), None)).collect::<BTreeMap<_, _>>();
-    let log = Arc::new(DirectLog::new(&course.config.topic, course.config.partitions, 0, budget, groups));
-    config.fencing = ReaderFencing::Versions;
-    config.buffer_bytes = budget.max(1 << 20);
-    let epochs = Arc::new(Known(state.epoch.number));
-    let ports = AdapterPorts { log: Arc::clone(&log) as Arc<dyn EventLog>, indexes, epochs };
-    let adapter = Adapter::new(config, ports, course.env.clone(), Default::default())?;
-    let (stop, stopped) = watch::channel(false);
-    Ok((log, Some((tokio::spawn(adapter.run(stopped)), stop))))
-}
-
-/// The epoch of the state that the replay began with.
-struct Known(u16);
-
-#[async_trait::async_trait]
-impl EpochView for Known {
-    async fn read(&self) -> Result<u16, String> {
-        Ok(self.0)
-    }
+    let Target::Sinks(sinks) = target else { return Ok((Arc::clone(&course.ports.log), None)) };
+    // What is written has been in the log before: it needs no journal.
+    let groups = sinks.config.sinks.iter().map(|sink| (sinks.config.group(&sink.name), None)).collect();
+    let log = DirectLog::new(&course.config.topic, course.config.partitions, 0, share(course), groups);
+    let tasks = Tasks::start(course, state.epoch.number, &sinks, &log)?;
+    Ok((Arc::new(log), Some(tasks)))
 }
 
 /// A replay under way.
@@ -203,19 +164,9 @@ struct Replay<'a> {
 
 impl Replay<'_> {
     async fn run(&mut self, from: Position, progress: &mut impl FnMut(&Progress)) -> Result<Progress, Stop> {
-        let config = &self.course.config;
-        let request = DumpRequest {
-            from,
-            server_id: config.server_id,
-            heartbeat: config.heartbeat,
-            read_deadline: config.read_deadline,
-        };
-        let stream = if self.done.offset < self.done.until {
-            Some(self.course.ports.source.dump(request).await.map_err(|error| plain(error.into()))?)
-        } else {
-            None
-        };
-        if let Some(mut stream) = stream {
+        if self.done.offset < self.done.until {
+            let request = self.course.config.dump(from);
+            let mut stream = self.course.ports.source.dump(request).await.map_err(|error| plain(error.into()))?;
             while self.done.offset < self.done.until {
                 let batch = stream.next().await.map_err(|error| plain(error.into()))?;
                 self.encoder.begin_batch();
@@ -240,10 +191,7 @@ impl Replay<'_> {
             let mut group = GroupReader::new(need, &self.course.ports.source);
             while !self.encoder.group_is_complete() {
                 match group.next_event() {
-                    Some(raw) => {
-                        let raw: Bytes = raw;
-                        self.encoder.group_event(&raw, &mut self.outbox)?;
-                    }
+                    Some(raw) => self.encoder.group_event(&raw, &mut self.outbox)?,
                     None => {
                         let batch = group.read().await.map_err(|error| plain(error.into()))?;
                         group.take(batch)?;
