@@ -4,13 +4,14 @@
 
 use async_trait::async_trait;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::direct_log::DirectLog;
 use super::{DirectSinks, Journal};
 use crate::adapter::config::Fencing as ReaderFencing;
-use crate::adapter::{Adapter, AdapterPorts, EpochView};
+use crate::adapter::{Adapter, AdapterPorts, AdapterStatus, EpochView, SinkState};
 use crate::cause::{Cause, Stop};
 use crate::deployer::Fencing;
 use crate::deployer::course::Course;
@@ -48,6 +49,7 @@ impl Leader {
 
 /// Sinks' tasks that read a log within the process, as an adapter's read Kafka. They end when this is dropped.
 pub struct Tasks {
+    status: watch::Receiver<AdapterStatus>,
     task: JoinHandle<Result<(), Stop>>,
     _stop: watch::Sender<bool>,
 }
@@ -63,14 +65,40 @@ impl Tasks {
         // The adapters' own metrics tell of Kafka's path.
         let adapter = Adapter::new(config, ports, course.env.clone(), Registry::default())?;
         let (stop, stopped) = watch::channel(false);
-        Ok(Self { task: tokio::spawn(adapter.run(stopped)), _stop: stop })
+        Ok(Self { status: adapter.status(), task: tokio::spawn(adapter.run(stopped)), _stop: stop })
     }
 
-    /// Returns when all of them have ended by themselves, with the cause of the first that stopped.
-    pub async fn ended(&mut self) -> Stop {
-        match (&mut self.task).await {
-            Ok(Err(stop)) => stop,
-            _ => Stop::new(Cause::Internal, "the sinks ended before what was to be written"),
+    /// Returns when a sink does not go on, with the reason: one has stopped, or has waited for its cluster for so long.
+    pub async fn halted(&mut self, patience: Duration) -> Stop {
+        tokio::select! {
+            stop = stuck(self.status.clone(), patience) => stop,
+            ended = &mut self.task => match ended {
+                Ok(Err(stop)) => stop,
+                _ => Stop::new(Cause::Internal, "the sinks ended before what was to be written"),
+            },
+        }
+    }
+}
+
+/// Returns when a sink has waited for its cluster for so long, with what it waits for.
+async fn stuck(mut status: watch::Receiver<AdapterStatus>, patience: Duration) -> Stop {
+    let waits = |all: &AdapterStatus| {
+        all.values().find_map(|sink| match &sink.state {
+            SinkState::Retrying(stop) => Some(stop.clone()),
+            _ => None,
+        })
+    };
+    loop {
+        let waiting = waits(&status.borrow_and_update());
+        let Some(stop) = waiting else {
+            if status.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+            continue;
+        };
+        let goes_on = status.wait_for(|all| waits(all).is_none());
+        if tokio::time::timeout(patience, goes_on).await.is_err() {
+            return stop;
         }
     }
 }

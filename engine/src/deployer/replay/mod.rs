@@ -87,10 +87,10 @@ impl Deployer {
         let carried = replay.run(from.0, &mut progress);
         match tasks {
             None => carried.await,
-            // A sink that stops says why.
+            // A sink that stops says why, and one whose cluster is away does too, since nobody watches it here.
             Some(mut tasks) => tokio::select! {
                 done = carried => done,
-                stop = tasks.ended() => Err(stop),
+                stop = tasks.halted(course.config.read_deadline) => Err(stop),
             },
         }
     }

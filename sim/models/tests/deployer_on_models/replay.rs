@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use towpath_engine::adapter::AdapterConfig;
 use towpath_engine::cause::{Cause, Stop};
 use towpath_engine::deployer::fallback::DirectSinks;
@@ -150,4 +150,22 @@ async fn a_range_that_begins_before_what_is_kept_is_refused() {
     let stop = sinks.replay(&everything(), sinks.as_configured()).await.unwrap_err();
     assert_stop(&stop, Cause::SourceUnavailable, "a leader has to go over to it first");
     drop(running);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_stays_away_ends_it_and_one_that_comes_back_does_not() {
+    let (sinks, running, ..) = carried(Fencing::Transactions).await;
+    let (patience, all) = (Duration::from_secs(120), everything());
+    sinks.es.stop();
+    let replay = timeout(patience, sinks.replay(&all, sinks.as_configured()));
+    let stop = replay.await.expect("it waits without a word").unwrap_err();
+    assert_eq!(stop.cause, Cause::SinkUnavailable, "{stop}");
+    let back = async {
+        sleep(Duration::from_secs(3)).await;
+        sinks.es.restart();
+    };
+    let replay = timeout(patience, sinks.replay(&all, sinks.as_configured()));
+    let (done, ()) = tokio::join!(replay, back);
+    assert_eq!(done.unwrap().unwrap().rows, 18);
+    running.drain().await;
 }
