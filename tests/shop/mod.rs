@@ -1,4 +1,4 @@
-//! A shop's orders on real services: one `towpath` with both roles, small tables written by hand, and what a search finds.
+//! A shop's orders on real services: one `towpath` with both roles, small tables written by hand, what a search finds.
 //!
 //! Must not judge: which rows an index owes is the test's to say.
 
