@@ -5,6 +5,7 @@
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use std::time::Duration;
+use towpath_scenarios::load::{listed, sounding};
 
 use crate::target::Index;
 
@@ -67,9 +68,9 @@ impl Cluster {
     /// The cluster does not answer, or refuses.
     pub async fn poll(&self, merchant: u32) -> Result<Vec<i64>> {
         let body = format!(
-            "{{\"size\":{PAGE},\"_source\":false,\"track_total_hits\":false,\"query\":{{\"bool\":{{\"filter\":[\
-             {{\"term\":{{\"merchant_id\":{merchant}}}}},{{\"terms\":{{\"status\":[1,2]}}}},\
-             {{\"term\":{{\"prompt_flag\":1}}}}]}}}},\"sort\":[{{\"created_at\":\"desc\"}}]}}"
+            "{{\"size\":{PAGE},\"_source\":false,\"track_total_hits\":false,\"query\":{},\
+             \"sort\":[{{\"created_at\":\"desc\"}}]}}",
+            sounding(merchant)
         );
         let answer: Answer = serde_json::from_slice(&self.ask(body).await?).context("the poll's answer")?;
         Ok(answer.hits.hits.iter().filter_map(|hit| hit.id.parse().ok()).collect())
@@ -81,8 +82,9 @@ impl Cluster {
     /// As [`Cluster::poll`].
     pub async fn list(&self, merchant: u32) -> Result<usize> {
         let body = format!(
-            "{{\"size\":{LIST},\"track_total_hits\":false,\"query\":{{\"bool\":{{\"filter\":[\
-             {{\"term\":{{\"merchant_id\":{merchant}}}}}]}}}},\"sort\":[{{\"created_at\":\"desc\"}}]}}"
+            "{{\"size\":{LIST},\"track_total_hits\":false,\"query\":{},\
+             \"sort\":[{{\"created_at\":\"desc\"}}]}}",
+            listed(merchant)
         );
         Ok(self.ask(body).await?.len())
     }

@@ -2,6 +2,7 @@
 //!
 //! Must not know how the traffic is carried out: a real run and a simulated one get the same plan from the same seed.
 
+mod asked;
 mod curve;
 mod devices;
 mod level;
@@ -11,6 +12,7 @@ mod profile;
 mod traffic;
 mod zipf;
 
+pub use asked::{listed, sounding};
 pub use curve::{Arrivals, Curve, Stage, replayed};
 pub use devices::{Devices, Heard, Played, Poll};
 pub use level::{Comparison, FIGURES, Level, SCALARS, STATISTICS};

@@ -10,10 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use serde_json::json;
 use towpath_engine::ports::index::SearchIndex;
-use towpath_scenarios::load::{Poll, Profile, StepKind, Traffic as Plan, What, Write};
-use towpath_scenarios::workload::{Change, Row, RowOp, Table, Transaction, Value, key_of, order_columns as at, status};
+use towpath_scenarios::load::{Poll, Profile, StepKind, Traffic as Plan, What, Write, listed, sounding};
+use towpath_scenarios::workload::{Change, Row, RowOp, Table, Transaction, Value, key_of, order_columns as at};
 
 use crate::observe::Observer;
 use crate::world::World;
@@ -66,16 +65,10 @@ impl Traffic {
                     transactions.push(self.step(*write));
                 }
                 What::Poll { merchant } => {
-                    let query = json!({ "bool": { "filter": [
-                        { "term": { "merchant_id": merchant } },
-                        { "terms": { "status": [status::CREATED, status::PAID] } },
-                        { "term": { "prompt_flag": 1 } },
-                    ] } });
-                    self.search(world, (merchant, now, true), query);
+                    self.search(world, (merchant, now, true), serde_json::from_str(&sounding(merchant))?);
                 }
                 What::List { merchant } => {
-                    let query = json!({ "bool": { "filter": [{ "term": { "merchant_id": merchant } }] } });
-                    self.search(world, (merchant, now, false), query);
+                    self.search(world, (merchant, now, false), serde_json::from_str(&listed(merchant))?);
                 }
             }
         }
