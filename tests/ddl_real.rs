@@ -118,7 +118,8 @@ impl Server {
     async fn events(&self, written: &Written) -> Result<Vec<Vec<u8>>> {
         let from = Position::File(FilePosition::new(written.start.file.clone(), 4));
         let (heartbeat, read_deadline) = (Duration::from_secs(1), Duration::from_secs(20));
-        let mut stream = self.source.dump(DumpRequest { from, server_id: 990_002, heartbeat, read_deadline }).await?;
+        let request = DumpRequest { from, server_id: 990_002, heartbeat, read_deadline, beside: false };
+        let mut stream = self.source.dump(request).await?;
         let mut events = Vec::new();
         loop {
             for raw in stream.next().await?.events() {

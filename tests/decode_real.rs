@@ -187,6 +187,7 @@ async fn each_event(
             server_id: 990_001,
             heartbeat: Duration::from_secs(1),
             read_deadline: Duration::from_secs(20),
+            beside: false,
         })
         .await?;
     let mut reached = false;

@@ -305,6 +305,7 @@ fn request(server: &MySql, deadline: Duration) -> Result<DumpRequest> {
         server_id: 9,
         heartbeat: Duration::from_millis(50),
         read_deadline: deadline,
+        beside: false,
     })
 }
 

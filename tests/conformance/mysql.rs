@@ -33,6 +33,7 @@ crate::bodies! { MySql:
     "mysql-full-metadata-names-columns" => names,
     "mysql-schemas-with-position" => schemas,
     "mysql-same-server-id-ends-older-dump" => same_server_id,
+    "mysql-dump-beside-ends-no-other" => beside,
     "mysql-restart-keeps-history" => restart,
     "mysql-reused-gtids-invisible-to-arithmetic" => reused,
     "mysql-rows-read-with-proof" => rows_with_proof,
@@ -59,6 +60,7 @@ fn request(from: Position) -> DumpRequest {
         server_id: SERVER_ID.fetch_add(1, Ordering::Relaxed),
         heartbeat: Duration::from_millis(500),
         read_deadline: WAIT,
+        beside: false,
     }
 }
 
@@ -494,6 +496,20 @@ async fn same_server_id(lab: &dyn MySqlLab) -> Result<()> {
         }
     }
     bail!("both dumps go on")
+}
+
+async fn beside(lab: &dyn MySqlLab) -> Result<()> {
+    let shared = request(Position::File(end(lab).await?));
+    let mut first = lab.source().dump(shared.clone()).await?;
+    first.next().await?;
+    let mut second = lab.source().dump(DumpRequest { beside: true, ..shared }).await?;
+    second.next().await?;
+    write_three(lab).await?;
+    for stream in [&mut first, &mut second] {
+        // Both go on: each shows rows that were written with both open.
+        while !stream.next().await?.events().any(|event| event[4] == WRITE_ROWS) {}
+    }
+    Ok(())
 }
 
 async fn restart(lab: &dyn MySqlLab) -> Result<()> {

@@ -48,6 +48,7 @@ fn request(from: Position) -> DumpRequest {
         server_id: IDS.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
         heartbeat: Duration::from_secs(1),
         read_deadline: Duration::from_secs(10),
+        beside: false,
     }
 }
 

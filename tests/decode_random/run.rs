@@ -94,6 +94,7 @@ impl Server {
             server_id: 990_002,
             heartbeat: Duration::from_secs(1),
             read_deadline: Duration::from_secs(30),
+            beside: false,
         };
         let mut stream = Unpacking::new(Arc::clone(&self.source)).dump(request).await?;
         let mut tables: BTreeMap<String, Result<Table>> = BTreeMap::new();

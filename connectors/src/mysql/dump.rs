@@ -27,6 +27,9 @@ pub(super) async fn start(source: &MySqlSource, request: DumpRequest) -> Result<
     let mut conn = source.connect().await?;
     let flavor = identify::flavor(source, &mut conn).await?;
     announce(source, &mut conn, flavor, Some(request.heartbeat)).await?;
+    if request.beside {
+        stand_beside(source, &mut conn, flavor).await?;
+    }
     let events = match &request.from {
         Position::Gtid(set) => by_gtid(source, conn, flavor, set, request.server_id).await?,
         Position::MariaDb(list) => by_domains(source, conn, flavor, list, request.server_id).await?,
@@ -131,13 +134,18 @@ pub(super) async fn open_at(source: &MySqlSource, at: &FilePosition, server_id: 
     let flavor = identify::flavor(source, &mut conn).await?;
     announce(source, &mut conn, flavor, None).await?;
     within_log(source, &mut conn, at).await?;
-    if flavor == Flavor::MySql {
-        // With an identity of its own it ends no other dump (a server ends dumps of the same replica).
-        source.execute(&mut conn, "SET @uuid = UUID()").await?;
-        source.execute(&mut conn, "SET @slave_uuid = @uuid, @replica_uuid = @uuid").await?;
-    }
+    stand_beside(source, &mut conn, flavor).await?;
     let events = by_file(source, conn, flavor, at, server_id, true).await?;
     Ok(Dump::new(events, source.config.user.clone(), source.config.query_timeout))
+}
+
+/// With an identity of its own a dump ends no other (a server ends dumps of the same replica).
+async fn stand_beside(source: &MySqlSource, conn: &mut Conn, flavor: Flavor) -> Result<(), SourceError> {
+    if flavor == Flavor::MySql {
+        source.execute(conn, "SET @uuid = UUID()").await?;
+        source.execute(conn, "SET @slave_uuid = @uuid, @replica_uuid = @uuid").await?;
+    }
+    Ok(())
 }
 
 /// Tells a purged file and a place beyond the end from each other, which the server's own text does not.

@@ -149,7 +149,13 @@ pub struct DeployerConfig {
 impl DeployerConfig {
     /// A request for the binlog from there on.
     pub fn dump(&self, from: Position) -> DumpRequest {
-        DumpRequest { from, server_id: self.server_id, heartbeat: self.heartbeat, read_deadline: self.read_deadline }
+        DumpRequest {
+            from,
+            server_id: self.server_id,
+            heartbeat: self.heartbeat,
+            read_deadline: self.read_deadline,
+            beside: false,
+        }
     }
 
     /// A configuration with the documented defaults for everything that has one.

@@ -1,6 +1,6 @@
 //! Connecting to the source, always in this order (protocol §4): the server is verified, an epoch that has to rise
 //! rises,
-//! what is pending is repaired; only then the dump.
+//! what is pending is repaired; only then the dump, and with it open the server is verified once more.
 //!
 //! Must not judge a server: see [`super::verify`].
 
@@ -8,6 +8,7 @@ use super::course::{Failure, Halt};
 use super::encode::{Encoder, EncoderContext, Resume};
 use super::leader::Leader;
 use super::stream::StreamEnd;
+use super::verify::Verdict;
 use crate::cause::{Cause, Stop};
 use crate::ports::log::LogProducer;
 use crate::ports::source::{BinlogStream, ServerIdentity, SourceError};
@@ -42,14 +43,27 @@ impl Leader {
                 // It took a while: who answers now?
                 continue;
             }
-            match self.dump(&server).await {
-                Ok(connected) => {
+            match self.dump_confirmed(&server).await {
+                Ok(Some(connected)) => {
                     attempts.succeeded();
                     return Ok(connected);
                 }
+                Ok(None) => {}
                 Err(failure) => attempts.again(failure, Some(&mut self.session)).await.map_err(StreamEnd::Halt)?,
             }
         }
+    }
+
+    /// A dump of the server that was verified. Verifying and dumping are calls of their own: whoever answered may have
+    /// crashed in between and have lost what the dump is asked to leave out. So it is verified once more with the dump
+    /// open; a crash after that breaks the dump. `None`: it is not the server that was verified.
+    async fn dump_confirmed(
+        &mut self,
+        server: &ServerIdentity,
+    ) -> Result<Option<(Box<dyn BinlogStream>, Encoder)>, Failure> {
+        let connected = self.dump(server).await?;
+        let same = matches!(self.verify().await?, Verdict::Same(_));
+        Ok(same.then_some(connected))
     }
 
     async fn dump(&self, server: &ServerIdentity) -> Result<(Box<dyn BinlogStream>, Encoder), Failure> {
@@ -88,12 +102,12 @@ impl Leader {
         loop {
             self.session.until_live().await?;
             match self.verify().await {
-                Ok(super::verify::Verdict::Same(server)) => {
+                Ok(Verdict::Same(server)) => {
                     attempts.succeeded();
                     self.servers.answered();
                     return Ok(*server);
                 }
-                Ok(super::verify::Verdict::Rise(new)) => {
+                Ok(Verdict::Rise(new)) => {
                     self.servers.answered();
                     self.rise(*new).await?;
                 }

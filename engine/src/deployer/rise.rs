@@ -225,7 +225,7 @@ async fn scan(
     mut see: impl FnMut(&TransactionEnd, Gtid) -> bool,
 ) -> Result<(), Failure> {
     let heartbeat = config.heartbeat.min(SCAN_HEARTBEAT);
-    let request = DumpRequest { heartbeat, ..config.dump(Position::Gtid(from)) };
+    let request = DumpRequest { heartbeat, beside: true, ..config.dump(Position::Gtid(from)) };
     let mut stream = source.dump(request).await?;
     let mut decoder = Decoder::new(|_, _| false);
     let mut counter = Counter::new(0);

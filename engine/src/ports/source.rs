@@ -110,6 +110,9 @@ pub struct DumpRequest {
     pub heartbeat: Duration,
     /// Silence longer than this is a dead connection.
     pub read_deadline: Duration,
+    /// A short look beside another dump: it must not end one that runs under the same id. (A server ends the older of
+    /// two dumps of one replica.)
+    pub beside: bool,
 }
 
 /// Whole binlog events, one after the other, as the server wrote them: the 19-byte header, then the body, *without*

@@ -36,6 +36,7 @@ pub(super) fn read(url: &str, args: &BinlogArgs, reading: &mut Reading<'_>) -> R
             server_id: args.server_id.unwrap_or_else(own_server_id),
             heartbeat: HEARTBEAT,
             read_deadline: READ_DEADLINE,
+            beside: false,
         };
         let mut end = End::new(server.end);
         let mut ended = std::pin::pin!(ended()?);

@@ -138,8 +138,8 @@ pub(crate) struct Inner {
     /// Half-open: connections stand, nothing comes.
     pub silent: bool,
     pub faults: Faults<MySqlFault>,
-    /// Running dumps: connection → the replica's server_id.
-    pub dumps: BTreeMap<u64, u32>,
+    /// Running dumps: connection → the replica's server_id; none with an identity of its own.
+    pub dumps: BTreeMap<u64, Option<u32>>,
     pub next_connection: u64,
     pub started: Instant,
     /// The server that is followed.

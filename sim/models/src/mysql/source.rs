@@ -152,8 +152,9 @@ impl BinlogSource for MySql {
         let connection = inner.next_connection;
         inner.next_connection += 1;
         // A replica that comes back under the same server_id ends the dump it had.
-        inner.dumps.retain(|_, server_id| *server_id != request.server_id);
-        inner.dumps.insert(connection, request.server_id);
+        let replica = (!request.beside).then_some(request.server_id);
+        inner.dumps.retain(|_, known| known.is_none() || *known != replica);
+        inner.dumps.insert(connection, replica);
         drop(inner);
         self.changed.send_modify(|n| *n += 1);
         Ok(Box::new(ModelStream::new(

@@ -88,7 +88,7 @@ impl ModelStream {
 
     fn check(&self, inner: &mut Inner) -> Result<(), SourceError> {
         if !inner.dumps.contains_key(&self.connection) {
-            let replaced = inner.dumps.values().any(|&id| id == self.server_id);
+            let replaced = inner.dumps.values().any(|&id| id == Some(self.server_id));
             return Err(if replaced {
                 SourceError::Refused("1236: a replica with the same server_id has connected to the source".into())
             } else {
