@@ -233,14 +233,23 @@ fn formatting() -> Result<bool> {
     command::run(command::cargo().args(["fmt", "--all", "--check"]))
 }
 
+/// Fresh seeds of the swarm in each run of the tests.
+const SWARM_SEEDS: &str = "300";
+
 /// Tests on the models, then the simulator: equal bytes first, for a seed that cannot be repeated proves nothing; then
-/// all scenarios on three seeds each, and each canary on a kept seed that catches it. (`cargo sim swarm --minutes` and
-/// `cargo xtask canaries` go on from there, by hand.)
+/// all scenarios on three seeds each, each canary on a kept seed that catches it, and fresh seeds of the swarm from the
+/// commit's own number on. (`cargo sim swarm --minutes` and `cargo xtask canaries` go on from there, by hand.)
 fn simulation() -> Result<(bool, Counts)> {
     let mut tests = targets(command::cargo(), SIM);
     let (passed, mut counts) = command::run_counting(tests.env("TOWPATH_SEED", seed().to_string()))?;
     let mut all = passed;
-    let stages: [&[&str]; 3] = [&["sim", "meta", "--seeds", "5"], &["sim", "coverage"], &["sim", "canaries", "--kept"]];
+    println!("fresh seeds of the swarm: {SWARM_SEEDS} from {} on", seed());
+    let stages: [&[&str]; 4] = [
+        &["sim", "meta"],
+        &["sim", "coverage"],
+        &["sim", "canaries", "--kept"],
+        &["sim", "swarm", "--seeds", SWARM_SEEDS],
+    ];
     for arguments in stages {
         let good = command::run(command::cargo().args(arguments).env("TOWPATH_SEED", seed().to_string()))?;
         if !good {
