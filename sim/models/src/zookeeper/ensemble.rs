@@ -28,6 +28,10 @@ pub(crate) struct Session {
     pub state: watch::Sender<SessionState>,
     /// Since when the ensemble has heard nothing.
     pub silent_since: Option<Instant>,
+    /// It lives by its client's pings, not by the client's object.
+    pub pings: bool,
+    /// The client is away, whether the ensemble is up or not.
+    pub away: bool,
     /// The ensemble has given it up (the client may not know yet).
     pub gone: bool,
 }
@@ -173,7 +177,7 @@ impl Ensemble {
         self.next_session += 1;
         self.stamp();
         let state = watch::Sender::new(SessionState::Connected);
-        self.sessions.insert(id, Session { state, silent_since: None, gone: false });
+        self.sessions.insert(id, Session { state, silent_since: None, pings: false, away: false, gone: false });
         id
     }
 
@@ -204,8 +208,38 @@ impl Ensemble {
         silent.min().map(|since| since + self.session_timeout)
     }
 
-    /// The client's connection breaks.
+    /// No quorum: every connection breaks.
+    pub fn stop(&mut self) {
+        self.up = false;
+        let ids: Vec<u64> = self.sessions.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.interrupt(id));
+    }
+
+    /// The quorum is back: every session gets its whole timeout again, and the clients that are there reconnect.
+    pub fn start(&mut self) {
+        self.up = true;
+        // The time without a quorum does not count.
+        self.sessions.values_mut().for_each(|session| session.silent_since = None);
+        let ids: Vec<u64> = self.sessions.keys().copied().collect();
+        for id in ids {
+            if self.sessions.get(&id).is_some_and(|session| !session.away) {
+                self.reconnect(id);
+            }
+            if let Some(session) = self.sessions.get_mut(&id) {
+                session.silent_since = (session.pings || session.away).then(Instant::now);
+            }
+        }
+    }
+
+    /// The client's connection breaks, and it is away until it reconnects.
     pub fn disconnect(&mut self, id: u64) {
+        self.interrupt(id);
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.away = true;
+        }
+    }
+
+    fn interrupt(&mut self, id: u64) {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.silent_since.get_or_insert_with(Instant::now);
             if *session.state.borrow() == SessionState::Connected {
@@ -218,6 +252,7 @@ impl Ensemble {
     pub fn reconnect(&mut self, id: u64) {
         self.sweep();
         if let Some(session) = self.sessions.get_mut(&id) {
+            session.away = false;
             let state = if session.gone { SessionState::Expired } else { SessionState::Connected };
             if !session.gone {
                 session.silent_since = None;
@@ -239,6 +274,7 @@ impl Ensemble {
             return SessionState::Disconnected;
         }
         session.silent_since = Some(Instant::now());
+        (session.pings, session.away) = (true, false);
         session
             .state
             .send_if_modified(|state| std::mem::replace(state, SessionState::Connected) != SessionState::Connected);

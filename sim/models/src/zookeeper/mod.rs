@@ -141,21 +141,12 @@ impl ZooKeeper {
 
     /// No quorum: all sessions are disconnected, none expires.
     pub fn stop(&self) {
-        self.change(|ensemble| {
-            ensemble.up = false;
-            let ids: Vec<u64> = ensemble.sessions.keys().copied().collect();
-            ids.into_iter().for_each(|id| ensemble.disconnect(id));
-        });
+        self.change(Ensemble::stop);
     }
 
     /// The quorum is back; sessions get their whole timeout again, and reconnect.
     pub fn start(&self) {
-        self.change(|ensemble| {
-            ensemble.up = true;
-            ensemble.sessions.values_mut().filter(|session| !session.gone).for_each(|s| s.silent_since = None);
-            let ids: Vec<u64> = ensemble.sessions.keys().copied().collect();
-            ids.into_iter().for_each(|id| ensemble.reconnect(id));
-        });
+        self.change(Ensemble::start);
     }
 
     /// Another, empty ensemble stands at the same address: all is gone, transaction ids start again.

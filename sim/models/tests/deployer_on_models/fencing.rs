@@ -212,6 +212,25 @@ async fn an_unavailable_ensemble_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_session_of_a_dead_leader_ends_after_an_ensemble_that_was_away_is_back() {
+    let mut world = World::new();
+    world.zookeeper.drops_linger(true);
+    let first = world.start(world.config(1, Fencing::Transactions));
+    first.leads().await;
+    let second = world.start(world.config(2, Fencing::Transactions));
+    second.until("it stands by", |status| status.role == Role::Standby).await;
+    first.kill().await;
+    world.zookeeper.stop();
+    sleep(Duration::from_secs(1)).await;
+    world.zookeeper.start();
+    second.leads().await;
+    world.insert(0);
+    world.until_checkpointed().await;
+    world.judge(Fencing::Transactions);
+    second.drain().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn lost_answers_of_the_coordinator_are_settled() {
     for fault in [ZooKeeperFault::LostBefore, ZooKeeperFault::LostAfter, ZooKeeperFault::ReadLost] {
         let mut world = World::new();
