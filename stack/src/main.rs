@@ -38,18 +38,21 @@ enum Command {
     },
     /// Start services on fixed ports, with the tables of examples/orders.sql, and print how to connect.
     Up(Up),
-    /// Run a scenario of the simulation on real processes; or, after `--`, a command beside services on free ports,
-    /// with TOWPATH_STACK set and its status as ours.
+    /// Run scenarios of the simulation on real processes, one after the other; or, after `--`, a command beside services
+    /// on free ports, with TOWPATH_STACK set and its status as ours.
     Run {
-        /// A shipped scenario (`cargo sim list`) or a file.
+        /// Shipped scenarios (`cargo sim list`) or files.
         #[arg(conflicts_with = "command")]
-        scenario: Option<String>,
+        scenario: Vec<String>,
         /// Of a scenario: same seed, same workload.
         #[arg(long, default_value_t = 1, requires = "scenario")]
         seed: u64,
         /// Of a scenario: what a clock decides (`caught_up_within`, …) fails the run too.
         #[arg(long, requires = "scenario")]
         clocks: bool,
+        /// Of a scenario: end it some seconds after its last fault, once documents have caught up.
+        #[arg(long, requires = "scenario")]
+        brisk: bool,
         /// Of a scenario: write the run's picture, one self-contained page.
         #[arg(long, value_name = "FILE", requires = "scenario")]
         html: Option<PathBuf>,
@@ -199,14 +202,19 @@ async fn run(cli: Cli) -> Result<ExitCode> {
             let stack = by_hand::up(builder(&up.services), &folder, up.free_ports).await?;
             tell_details(&stack, json).await
         }
-        Command::Run { scenario: Some(named), seed, clocks, html, .. } => {
-            let scenario = scenario::load(&named)?;
-            scenario::run(&scenario::Arguments { scenario, seed, clocks, html }, &towpath_binary()?, json).await
+        Command::Run { scenario: named, seed, clocks, brisk, html, .. } if !named.is_empty() => {
+            anyhow::ensure!(html.is_none() || named.len() == 1, "--html draws one run: name one scenario");
+            let of = |named: &String| {
+                let scenario = scenario::load(named)?;
+                Ok(scenario::Arguments { scenario, seed, clocks, brisk, html: html.clone() })
+            };
+            let all = named.iter().map(of).collect::<Result<Vec<_>>>()?;
+            scenario::run(&all, &towpath_binary()?, json).await
         }
         Command::Soak { minutes, seed, html } => {
             let scenario = soak::draw(seed, (minutes * 60_000.0) as u64);
-            let arguments = scenario::Arguments { scenario, seed, clocks: false, html };
-            scenario::run(&arguments, &towpath_binary()?, json).await
+            let arguments = scenario::Arguments { scenario, seed, clocks: false, brisk: false, html };
+            scenario::run(&[arguments], &towpath_binary()?, json).await
         }
         Command::Run { services, command, .. } => run_command(&services, &command).await,
         Command::Status(place) => status(&place, json).await,

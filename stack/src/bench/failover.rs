@@ -10,7 +10,7 @@ use towpath_scenarios::scenario::{Fault, FaultKind, Scenario, Span, Topology, Wo
 use towpath_scenarios::summary::nearest_rank;
 
 use crate::scenario::outcome::{Outcome, Phases};
-use crate::scenario::{self, carry_out};
+use crate::scenario::{self, Ground, carry_out};
 
 /// What can be said to it.
 #[derive(Debug, Clone, Args)]
@@ -66,12 +66,14 @@ struct Outage {
 /// # Errors
 /// A service or a process does not start.
 pub async fn run(arguments: &Arguments, binary: &Path, as_json: bool) -> Result<bool> {
-    let of = |scenario| scenario::Arguments { scenario, seed: arguments.seed, clocks: false, html: None };
+    let of = |scenario| scenario::Arguments { scenario, seed: arguments.seed, clocks: false, brisk: false, html: None };
     let mut outcomes = Vec::new();
+    let mut ground = Ground::start().await?;
     let outage = u64::from(arguments.outage) * 1000;
     for scenario in [kills(arguments.takeovers), away(outage, None), away(outage, Some(Span::from_millis(3_000)))] {
-        outcomes.push(carry_out(&of(scenario), binary, as_json).await?);
+        outcomes.push(carry_out(&mut ground, &of(scenario), binary, as_json).await?);
     }
+    ground.stop().await?;
     let [kills, without, with] = &outcomes[..] else { return Ok(false) };
     let report = Report {
         takeover_ms: takeovers(kills),

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use towpath_scenarios::oracle::documents::SINKS;
 
-use crate::Stack;
+use crate::{Mysql, Stack};
 
 /// One pipeline on the services of a stack. Names keep tests apart: database, topic, indices and path begin with it.
 #[derive(Debug, Clone)]
@@ -85,14 +85,19 @@ impl Pipeline {
 
     /// The same with sinks of one's own.
     pub fn with_sinks(stack: &Stack, name: &str, start: String, sinks: Vec<Sink>) -> Result<Self> {
+        Self::between(stack.mysql()?, stack, name, start, sinks)
+    }
+
+    /// The same from one MySQL, with Kafka and ZooKeeper of a stack that need not be its own.
+    pub fn between(source: Mysql<'_>, services: &Stack, name: &str, start: String, sinks: Vec<Sink>) -> Result<Self> {
         Ok(Self {
             name: name.to_owned(),
             database: name.to_owned(),
             start,
-            source: stack.mysql()?.url(),
+            source: source.url(),
             tls: "preferred".to_owned(),
-            kafka: stack.kafka()?.bootstrap(),
-            zookeeper: stack.zookeeper()?.servers(),
+            kafka: services.kafka()?.bootstrap(),
+            zookeeper: services.zookeeper()?.servers(),
             sinks,
             partitions: 4,
             fencing: "transactions".to_owned(),

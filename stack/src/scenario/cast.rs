@@ -16,8 +16,40 @@ use crate::harness::fleet::{Fleet, Role};
 use crate::harness::orders::Orders;
 use crate::{Service, Stack};
 
-/// The pipeline's name, and the database's, the topic's and the path's.
-pub const NAME: &str = "scenario";
+/// What several runs stand on, one after the other: Kafka, ZooKeeper and the three clusters. MySQL is each run's own,
+/// for what happens to its history does not heal.
+#[derive(Debug)]
+pub struct Ground {
+    services: Arc<Stack>,
+    runs: u32,
+}
+
+impl Ground {
+    /// Starts the services.
+    ///
+    /// # Errors
+    /// One does not start.
+    pub async fn start() -> Result<Self> {
+        let services = Stack::builder().kafka(1).zookeeper(1).es(&["hot", "full", "remind"]).start().await?;
+        Ok(Self { services: Arc::new(services), runs: 0 })
+    }
+
+    /// Ends the services.
+    ///
+    /// # Errors
+    /// One does not end.
+    pub async fn stop(self) -> Result<()> {
+        end(self.services).await
+    }
+}
+
+/// Ends a stack's services. A start that goes on beside may still hold it: then its guard ends it with this process.
+async fn end(stack: Arc<Stack>) -> Result<()> {
+    match Arc::try_unwrap(stack) {
+        Ok(stack) => stack.stop().await,
+        Err(_) => Ok(()),
+    }
+}
 
 /// The links of one process, by the service behind them (`mysql`, `mysql-2`, `zookeeper`, `elasticsearch`).
 type Links = BTreeMap<String, Vec<Link>>;
@@ -25,8 +57,8 @@ type Links = BTreeMap<String, Vec<Link>>;
 /// Everything that stands.
 #[derive(Debug)]
 pub struct Cast {
-    /// The services.
-    pub stack: Arc<Stack>,
+    ground: Arc<Stack>,
+    servers: Arc<Stack>,
     /// The processes of the pipeline that run.
     pub fleet: Fleet,
     /// Addresses without links: what the judge and the workload use.
@@ -38,11 +70,12 @@ pub struct Cast {
 }
 
 impl Cast {
-    /// Starts the services with the workload's tables, then the processes behind their links.
+    /// Starts MySQL with the workload's tables, then the processes behind their links. Names keep runs on one ground
+    /// apart: the pipeline's is the database's, the topic's, the indexes' and the path's too.
     ///
     /// # Errors
     /// A service or a process does not start.
-    pub async fn start(scenario: &Scenario, binary: &Path) -> Result<Self> {
+    pub async fn start(ground: &mut Ground, scenario: &Scenario, binary: &Path) -> Result<Self> {
         let topology = scenario.topology.clone();
         let replicas = u16::try_from(topology.standbys).context("so many standbys?")?;
         let metadata = match topology.row_metadata {
@@ -50,10 +83,14 @@ impl Cast {
             RowMetadata::Minimal => "--binlog-row-metadata=MINIMAL",
         };
         let builder = Stack::builder().mysql().mysql_replicas(replicas).mysql_options(&[metadata]);
-        let stack = builder.kafka(1).zookeeper(1).es(&["hot", "full", "remind"]).start().await?;
-        let mut session = Orders::connect(&stack.mysql()?.root_url(), NAME).await?;
+        let servers = builder.start().await?;
+        ground.runs += 1;
+        let name = format!("scenario{}", ground.runs);
+        let services = &ground.services;
+        let mut session = Orders::connect(&servers.mysql()?.root_url(), &name).await?;
         session.create().await?;
-        let mut pipeline = Pipeline::of_orders(&stack, NAME, session.executed().await?)?;
+        let sinks = Pipeline::order_sinks(&name, |sink| Ok(services.es(sink)?.url()))?;
+        let mut pipeline = Pipeline::between(servers.mysql()?, services, &name, session.executed().await?, sinks)?;
         session.close().await?;
         pipeline.partitions = topology.partitions;
         pipeline.max_record = topology.max_record_bytes;
@@ -67,15 +104,31 @@ impl Cast {
             Deletes::Hard => "hard".to_owned(),
         };
         for number in 1..=replicas {
-            pipeline.standbys.push(stack.mysql_replica(number)?.url());
+            pipeline.standbys.push(servers.mysql_replica(number)?.url());
         }
-        let fleet = Fleet::new(pipeline.clone(), binary, stack.folder());
-        let mut cast = Self { stack: Arc::new(stack), fleet, pipeline, topology, links: BTreeMap::new(), source: 0 };
+        let fleet = Fleet::new(pipeline.clone(), binary, servers.folder());
+        let (ground, servers) = (Arc::clone(services), Arc::new(servers));
+        let mut cast = Self { ground, servers, fleet, pipeline, topology, links: BTreeMap::new(), source: 0 };
         for name in cast.topology.processes() {
             cast.links.insert(name.clone(), cast.links_of().await?);
             cast.start_process(&name)?;
         }
         Ok(cast)
+    }
+
+    /// Ends the processes and MySQL; the ground stays.
+    ///
+    /// # Errors
+    /// MySQL does not end.
+    pub async fn stop(self) -> Result<()> {
+        let Self { fleet, servers, .. } = self;
+        drop(fleet);
+        end(servers).await
+    }
+
+    /// The stack that a service is of.
+    pub fn stack_of(&self, service: &str) -> &Arc<Stack> {
+        if self.servers.service(service).is_ok() { &self.servers } else { &self.ground }
     }
 
     async fn links_of(&self) -> Result<Links> {
@@ -137,10 +190,10 @@ impl Cast {
         let named = |services: &[&Service]| services.iter().map(|service| service.name().to_owned()).collect();
         Ok(match kind {
             "mysql" => vec![self.mysql()?.service().name().to_owned()],
-            "kafka" => named(self.stack.kafka()?.brokers()),
-            "zookeeper" => named(self.stack.zookeeper()?.nodes()),
+            "kafka" => named(self.ground.kafka()?.brokers()),
+            "zookeeper" => named(self.ground.zookeeper()?.nodes()),
             _ => {
-                let clusters = self.pipeline.sinks.iter().map(|sink| Ok(self.stack.es(&sink.name)?.service()));
+                let clusters = self.pipeline.sinks.iter().map(|sink| Ok(self.ground.es(&sink.name)?.service()));
                 named(&clusters.collect::<Result<Vec<_>>>()?)
             }
         })
@@ -152,8 +205,8 @@ impl Cast {
     /// There is none.
     pub fn mysql(&self) -> Result<crate::Mysql<'_>> {
         match self.source {
-            0 => self.stack.mysql(),
-            number => self.stack.mysql_replica(number),
+            0 => self.servers.mysql(),
+            number => self.servers.mysql_replica(number),
         }
     }
 
@@ -164,7 +217,7 @@ impl Cast {
     pub async fn standbys(&self) -> Result<Vec<Conn>> {
         let mut found = Vec::new();
         for number in (self.source + 1)..=u16::try_from(self.topology.standbys)? {
-            found.push(Conn::from_url(self.stack.mysql_replica(number)?.root_url()).await?);
+            found.push(Conn::from_url(self.servers.mysql_replica(number)?.root_url()).await?);
         }
         Ok(found)
     }

@@ -18,7 +18,6 @@ use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use towpath_picture::service_of;
@@ -30,7 +29,8 @@ use crate::harness::fleet::Role;
 use crate::harness::freshness::Probes;
 use crate::harness::orders::Orders;
 use action::{Action, Who};
-use cast::{Cast, NAME};
+use cast::Cast;
+pub(crate) use cast::Ground;
 use course::{Course, FaultId};
 use expect::{Measured, expectations};
 use outcome::{Outcome, Phases, Told};
@@ -47,6 +47,8 @@ pub struct Arguments {
     pub seed: u64,
     /// Expectations that a clock decides fail the run too.
     pub clocks: bool,
+    /// The run ends before its length once its faults are over and documents have caught up.
+    pub brisk: bool,
     /// Where the run's picture goes.
     pub html: Option<PathBuf>,
 }
@@ -54,6 +56,8 @@ pub struct Arguments {
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Documents equal their rows at the latest so long after the last write; judged, not measured.
 const SETTLE: Duration = Duration::from_secs(240);
+/// A brisk run goes on so long after its last fault.
+const AFTERMATH: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_millis(100);
 /// So many times as long as the tail that is to be lost took to be written: a busy machine writes more slowly.
 const TAIL: f64 = 4.0;
@@ -92,42 +96,59 @@ pub fn load(named: &str) -> Result<Scenario> {
     Ok(scenario)
 }
 
-/// Runs a scenario on services of its own and prints what it came to; exit status 1 if it fails.
+/// Runs scenarios, one after the other, on services of their own and prints what each came to (one line of JSON each);
+/// exit status 1 if one fails.
 ///
 /// # Errors
 /// A service or a process does not start, or the workload is refused.
-pub async fn run(arguments: &Arguments, binary: &Path, as_json: bool) -> Result<ExitCode> {
-    let outcome = carry_out(arguments, binary, as_json).await?;
-    if as_json {
-        println!("{}", serde_json::to_string(&outcome)?);
-    } else {
-        println!("{}", outcome.text());
+pub async fn run(all: &[Arguments], binary: &Path, as_json: bool) -> Result<ExitCode> {
+    let mut ground = Ground::start().await?;
+    let mut failed = Vec::new();
+    for arguments in all {
+        let outcome = carry_out(&mut ground, arguments, binary, as_json).await?;
+        if as_json {
+            println!("{}", serde_json::to_string(&outcome)?);
+        } else {
+            println!("{}", outcome.text());
+        }
+        if !outcome.passed {
+            failed.push(outcome.scenario);
+        }
     }
-    Ok(if outcome.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    ground.stop().await?;
+    if all.len() > 1 {
+        eprintln!(
+            "{} scenarios, {} failed{}{}",
+            all.len(),
+            failed.len(),
+            if failed.is_empty() { "" } else { ": " },
+            failed.join(", ")
+        );
+    }
+    Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Runs a scenario on services of its own.
+/// Runs a scenario, with a MySQL of its own.
 ///
 /// # Errors
 /// As [`run`].
-pub(crate) async fn carry_out(arguments: &Arguments, binary: &Path, quiet: bool) -> Result<Outcome> {
+pub(crate) async fn carry_out(
+    ground: &mut Ground,
+    arguments: &Arguments,
+    binary: &Path,
+    quiet: bool,
+) -> Result<Outcome> {
     let scenario = &arguments.scenario;
     let bar = if quiet { ProgressBar::hidden() } else { progress(scenario) };
-    bar.set_message("starting MySQL, Kafka, ZooKeeper and three Elasticsearch clusters");
-    let mut cast = Cast::start(scenario, binary).await?;
+    bar.set_message("starting MySQL and the pipeline's processes");
+    let mut cast = Cast::start(ground, scenario, binary).await?;
     let outcome = play(&mut cast, arguments, &bar).await;
     let outcome = outcome.map_err(|error| error.context(cast.fleet.log_tails()))?;
     bar.finish_and_clear();
     if !outcome.passed {
         eprintln!("The logs end:\n{}", cast.fleet.log_tails());
     }
-    let Cast { stack, fleet, .. } = cast;
-    drop(fleet);
-    match Arc::try_unwrap(stack) {
-        Ok(stack) => stack.stop().await?,
-        // A start that goes on beside still holds it; its guard ends it with this process.
-        Err(stack) => drop(stack),
-    }
+    cast.stop().await?;
     Ok(outcome)
 }
 
@@ -181,7 +202,8 @@ async fn play(cast: &mut Cast, arguments: &Arguments, bar: &ProgressBar) -> Resu
     let remind = cast.pipeline.sinks.iter().find(|sink| sink.name == "remind").context("there is no sink remind")?;
     let search = tokio::spawn(probes.clone().search(remind.elasticsearch.clone(), remind.index.clone()));
     let begun = Instant::now();
-    let mut work = Work::start(scenario, arguments.seed, cast.mysql()?.root_url(), probes.observer());
+    let mut work =
+        Work::start(scenario, arguments.seed, cast.mysql()?.root_url(), &cast.pipeline.database, probes.observer());
     let mut stage = Stage {
         watch: Watch::new(begun, &leader),
         begun,
@@ -194,7 +216,7 @@ async fn play(cast: &mut Cast, arguments: &Arguments, bar: &ProgressBar) -> Resu
         last_end: None,
         course: Course::default(),
     };
-    let stopped = stage.run(cast, scenario, planned, &work, bar).await?;
+    let stopped = stage.run(cast, scenario, planned, &work, bar, arguments.brisk.then_some(&probes)).await?;
     if stopped.is_none() {
         bar.set_message("the workload's last transactions");
         tokio::time::timeout(PATIENCE, work.finish()).await.context("the workload does not come to its end")??;
@@ -269,6 +291,7 @@ impl Stage {
         planned: Vec<Planned>,
         work: &Work,
         bar: &ProgressBar,
+        brisk: Option<&Probes>,
     ) -> Result<Option<String>> {
         let mut planned = planned.into_iter().peekable();
         let length = scenario.length.duration();
@@ -290,11 +313,25 @@ impl Stage {
                     return Ok(Some(cause.name().to_owned()));
                 }
             }
-            if now >= patience && self.open.is_empty() && planned.peek().is_none() {
-                return Ok(None);
+            if self.open.is_empty() && planned.peek().is_none() {
+                let settled = scenario.expect.stops_with.is_none()
+                    && self.beside.is_empty()
+                    && brisk.is_some_and(|probes| self.aftermath_is_over(probes));
+                if settled {
+                    work.stop();
+                }
+                if settled || now >= patience {
+                    return Ok(None);
+                }
             }
             sleep(TICK).await;
         }
+    }
+
+    /// Whether some time has gone since the last fault, and what was written then is shown.
+    fn aftermath_is_over(&self, probes: &Probes) -> bool {
+        let last = self.last_end.unwrap_or(self.begun);
+        last.elapsed() >= AFTERMATH && probes.oldest_missing().is_none_or(|oldest| oldest > last)
     }
 
     async fn begin(&mut self, cast: &mut Cast, scenario: &Scenario, fault: Planned, work: &Work) -> Result<()> {
@@ -380,7 +417,7 @@ impl Stage {
             self.look(cast).await?;
             sleep(TICK).await;
         }
-        let mut session = Orders::connect(&cast.mysql()?.root_url(), NAME).await?;
+        let mut session = Orders::connect(&cast.mysql()?.root_url(), &cast.pipeline.database).await?;
         let sinks = cast.pipeline.sinks.clone();
         let mut settling = std::pin::pin!(settle(&mut session, &sinks, SETTLE));
         let verdict = loop {

@@ -70,14 +70,14 @@ pub async fn begin(
         Action::ServicesDown(kind) => {
             let services = cast.services(kind)?;
             for service in &services {
-                cast.stack.service(service)?.kill().await?;
+                cast.stack_of(service).service(service)?.kill().await?;
             }
             (format!("SIGKILL to {}", services.join(", ")), Undo::StartServices(services))
         }
         Action::ServicesRestart(kind) => {
             let services = cast.services(kind)?;
             for service in services.clone() {
-                let stack = Arc::clone(&cast.stack);
+                let stack = Arc::clone(cast.stack_of(&service));
                 beside.push(tokio::spawn(async move { stack.service(&service)?.restart().await }));
             }
             (format!("restart of {}", services.join(", ")), Undo::Nothing)
@@ -85,7 +85,7 @@ pub async fn begin(
         Action::ServicesSilent(kind) => {
             let services = cast.services(kind)?;
             for service in &services {
-                cast.stack.service(service)?.pause()?;
+                cast.stack_of(service).service(service)?.pause()?;
             }
             (format!("SIGSTOP to {}", services.join(", ")), Undo::ResumeServices(services))
         }
@@ -146,18 +146,18 @@ pub async fn end(cast: &mut Cast, undo: Undo, paused: &mut Vec<String>, beside: 
         }
         Undo::StartServices(services) => {
             for service in services {
-                let stack = Arc::clone(&cast.stack);
+                let stack = Arc::clone(cast.stack_of(&service));
                 beside.push(tokio::spawn(async move { stack.service(&service)?.start().await }));
             }
         }
         Undo::ResumeServices(services) => {
             for service in services {
-                cast.stack.service(&service)?.resume()?;
+                cast.stack_of(&service).service(&service)?.resume()?;
             }
         }
         Undo::Open(name, service) => set(cast, &name, &service, Mode::Open)?,
         Undo::Lose(service, kept) => {
-            beside.push(tokio::spawn(tail::lose(Arc::clone(&cast.stack), service, kept)));
+            beside.push(tokio::spawn(tail::lose(Arc::clone(cast.stack_of(&service)), service, kept)));
         }
         Undo::Replicate => replicas(cast, "START REPLICA").await?,
     }

@@ -3,7 +3,7 @@
 //! A transaction whose commit was not answered is written again: a key that exists then says that it had been applied.
 
 use anyhow::{Context, Result};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -11,7 +11,6 @@ use tokio::time::{Instant, sleep, sleep_until};
 use towpath_scenarios::scenario::Scenario;
 use towpath_scenarios::workload::{Transaction, Workload, WorkloadConfig, huge, poison};
 
-use super::cast::NAME;
 use crate::harness::orders::Orders;
 use crate::harness::writer::Observer;
 
@@ -32,14 +31,17 @@ pub struct Work {
 #[derive(Debug, Default)]
 struct Shared {
     url: Mutex<String>,
+    database: String,
+    stopped: AtomicBool,
     transactions: AtomicU64,
     changes: AtomicU64,
 }
 
 impl Work {
     /// Starts; `url` is the server to begin with.
-    pub fn start(scenario: &Scenario, seed: u64, url: String, observer: Observer) -> Self {
-        let shared = Arc::new(Shared { url: Mutex::new(url), ..Shared::default() });
+    pub fn start(scenario: &Scenario, seed: u64, url: String, database: &str, observer: Observer) -> Self {
+        let shared = Shared { url: Mutex::new(url), database: database.to_owned(), ..Shared::default() };
+        let shared = Arc::new(shared);
         let task = tokio::spawn(write(scenario.clone(), seed, Arc::clone(&shared), observer));
         Self { task, shared }
     }
@@ -47,6 +49,11 @@ impl Work {
     /// From now on another server is written to.
     pub fn moves_to(&self, url: String) {
         *self.shared.url.lock().unwrap_or_else(PoisonError::into_inner) = url;
+    }
+
+    /// Nothing more is written.
+    pub fn stop(&self) {
+        self.shared.stopped.store(true, Ordering::Relaxed);
     }
 
     /// Transactions and row changes committed so far.
@@ -78,7 +85,7 @@ async fn write(scenario: Scenario, seed: u64, shared: Arc<Shared>, observer: Obs
     let mut session = None;
     let (begun, mut special, mut credit, mut written) = (Instant::now(), true, 0.0, 0);
     let mut before = Duration::ZERO;
-    while begun.elapsed() < length {
+    while begun.elapsed() < length && !shared.stopped.load(Ordering::Relaxed) {
         let now = begun.elapsed();
         let times = if peak.contains(&now) { f64::from(work.peak_times) } else { 1.0 };
         credit += f64::from(work.rate) * times * (now - before).as_secs_f64();
@@ -117,7 +124,7 @@ async fn commit(
             Some(orders) => orders,
             None => {
                 let url = shared.url.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                match Orders::connect(&url, NAME).await {
+                match Orders::connect(&url, &shared.database).await {
                     Ok(orders) => session.insert(orders),
                     Err(_) => {
                         sleep(AGAIN).await;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use towpath_engine::deployer::{Deployer, Fencing, Ports};
+use towpath_engine::deployer::{Deployer, Ports};
 use towpath_engine::metrics::Registry;
 use towpath_engine::ports::source::{
     BinlogSource, BinlogStream, DumpRequest, RowsRead, RowsWanted, SchemaSnapshot, ServerIdentity, SourceError,
