@@ -2,8 +2,7 @@
 //! binlog. After each statement the followed definitions must be what information_schema says, and each row must be
 //! decoded as SELECT shows it.
 //!
-//! The seed is `TOWPATH_DDL_SEED` or fixed, and printed; a failing sequence is shortened before it is shown. It is not
-//! the commit's: each new seed may show one more way of the servers, which is to be looked for by hand.
+//! The seed comes from `TOWPATH_SEED` and is printed; a failing sequence is shortened before it is shown.
 
 #![allow(clippy::unwrap_used, reason = "a difference is told by a panic, which is caught")]
 
@@ -298,8 +297,8 @@ async fn members_that_are_lost_hold_their_table(server: &Server) -> Result<()> {
 }
 
 async fn differ(name: &str, root_url: String, sequences: usize) -> Result<()> {
-    let seed: u64 = std::env::var("TOWPATH_DDL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7);
-    println!("{name}: TOWPATH_DDL_SEED={seed}");
+    let seed: u64 = std::env::var("TOWPATH_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7);
+    println!("{name}: TOWPATH_SEED={seed}");
     let server = Server::new(root_url).await?;
     let (mut statements, mut refused, mut rows) = (0, 0, 0);
     for number in 0..sequences {

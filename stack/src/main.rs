@@ -38,8 +38,8 @@ enum Command {
     },
     /// Start services on fixed ports, with the tables of examples/orders.sql, and print how to connect.
     Up(Up),
-    /// Run scenarios of the simulation on real processes, one after the other; or, after `--`, a command beside services
-    /// on free ports, with TOWPATH_STACK set and its status as ours.
+    /// Run scenarios of the simulation on real processes, one after the other; or, after `--`, a command beside
+    /// services on free ports, with TOWPATH_STACK set and its status as ours.
     Run {
         /// Shipped scenarios (`cargo sim list`) or files.
         #[arg(conflicts_with = "command")]
