@@ -117,7 +117,8 @@ impl Server {
     async fn events(&self, written: &Written) -> Result<Vec<Vec<u8>>> {
         let from = Position::File(FilePosition::new(written.start.file.clone(), 4));
         let (heartbeat, read_deadline) = (Duration::from_secs(1), Duration::from_secs(20));
-        let request = DumpRequest { from, server_id: 990_002, heartbeat, read_deadline, beside: false };
+        let request =
+            DumpRequest { from, server_id: 990_002, heartbeat, read_deadline, beside: false, semi_sync: false };
         let mut stream = self.source.dump(request).await?;
         let mut events = Vec::new();
         loop {

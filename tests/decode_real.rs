@@ -188,6 +188,7 @@ async fn each_event(
             heartbeat: Duration::from_secs(1),
             read_deadline: Duration::from_secs(20),
             beside: false,
+            semi_sync: false,
         })
         .await?;
     let mut reached = false;

@@ -237,6 +237,13 @@ fn read_source(section: Section<'_>, folder: &Path, deployer: &mut DeployerConfi
     let standby: Vec<Server> = standby.map(with_account).collect();
     let (tls, ca, identity, identity_password) = read_tls(&section, folder);
     read_capture(&section, deployer);
+    deployer.semi_sync = section.boolean("semi_sync", deployer.semi_sync);
+    if deployer.semi_sync && tls != SourceTls::Disabled {
+        section.problem(
+            "semi_sync",
+            "needs tls = \"disabled\": acknowledgements are put into the connection on its way, which encryption forbids",
+        );
+    }
     section.finish();
     Some(Source { server: server?, standby, tls, ca, identity, identity_password })
 }

@@ -87,6 +87,17 @@ fn the_fallback_path_is_off_unless_it_is_told_and_needs_a_sink() {
 }
 
 #[test]
+fn acknowledging_the_source_is_off_unless_it_is_told_and_needs_a_connection_that_is_not_encrypted() {
+    assert!(!read(GOOD).unwrap().pipelines[0].deployer.semi_sync);
+    let with = |keys: &str| GOOD.replacen("tables = ", &format!("{keys}, tables = "), 1);
+    let config = read(&with("semi_sync = true, tls = \"disabled\"")).unwrap();
+    assert!(config.pipelines[0].deployer.semi_sync);
+    let wrong = read(&with("semi_sync = true")).unwrap_err();
+    assert_eq!((wrong.len(), wrong[0].line, wrong[0].key.as_str()), (1, 3, "pipeline.orders.source.semi_sync"));
+    assert!(wrong[0].message.contains("tls = \"disabled\"") && wrong[0].message.contains("encryption"), "{wrong:?}");
+}
+
+#[test]
 fn secrets_are_not_shown_by_debug() {
     let text = GOOD.replace("partition_by", "properties = { \"sasl.password\" = \"s3cr:t@/\" }, partition_by");
     let config = read(&text.replace("index =", "user = \"u\"\npassword = { file = \"secret.txt\" }\nindex =")).unwrap();

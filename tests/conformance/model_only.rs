@@ -306,6 +306,7 @@ fn request(server: &MySql, deadline: Duration) -> Result<DumpRequest> {
         heartbeat: Duration::from_millis(50),
         read_deadline: deadline,
         beside: false,
+        semi_sync: false,
     })
 }
 

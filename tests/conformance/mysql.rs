@@ -61,6 +61,7 @@ fn request(from: Position) -> DumpRequest {
         heartbeat: Duration::from_millis(500),
         read_deadline: WAIT,
         beside: false,
+        semi_sync: false,
     }
 }
 

@@ -49,6 +49,7 @@ fn request(from: Position) -> DumpRequest {
         heartbeat: Duration::from_secs(1),
         read_deadline: Duration::from_secs(10),
         beside: false,
+        semi_sync: false,
     }
 }
 

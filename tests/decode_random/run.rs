@@ -95,6 +95,7 @@ impl Server {
             heartbeat: Duration::from_secs(1),
             read_deadline: Duration::from_secs(30),
             beside: false,
+            semi_sync: false,
         };
         let mut stream = Unpacking::new(Arc::clone(&self.source)).dump(request).await?;
         let mut tables: BTreeMap<String, Result<Table>> = BTreeMap::new();

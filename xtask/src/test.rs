@@ -79,6 +79,7 @@ const SERVICES: &[&str] = &[
     "ddl_real",
     "binlog_real",
     "gtid_real",
+    "semi_sync_real",
     "bad_input",
     "run_real",
     "large_transaction",

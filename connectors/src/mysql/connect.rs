@@ -12,11 +12,17 @@ impl MySqlSource {
     /// Connects and authenticates within the deadline. `Preferred` falls back to plain text only where the server
     /// offers no encryption, never because encryption failed.
     pub(super) async fn connect(&self) -> Result<Conn, SourceError> {
+        self.connect_at(self.config.host.clone(), self.config.port).await
+    }
+
+    /// The same, where the server is reached at another address.
+    pub(super) async fn connect_at(&self, host: String, port: u16) -> Result<Conn, SourceError> {
         let limit = self.config.connect_timeout;
+        let options = |encrypted| self.options(host.clone(), port, encrypted);
         let attempt = async {
-            match Conn::new(self.options(self.config.tls != TlsMode::Disabled)).await {
+            match Conn::new(options(self.config.tls != TlsMode::Disabled)).await {
                 Err(Error::Driver(DriverError::NoClientSslFlagFromServer)) if self.config.tls == TlsMode::Preferred => {
-                    Conn::new(self.options(false)).await
+                    Conn::new(options(false)).await
                 }
                 other => other,
             }
@@ -31,12 +37,12 @@ impl MySqlSource {
         }
     }
 
-    fn options(&self, encrypted: bool) -> Opts {
+    fn options(&self, host: String, port: u16, encrypted: bool) -> Opts {
         let config = &self.config;
         let password = config.password.reveal();
         OptsBuilder::default()
-            .ip_or_hostname(config.host.clone())
-            .tcp_port(config.port)
+            .ip_or_hostname(host)
+            .tcp_port(port)
             .user(Some(config.user.clone()))
             .pass((!password.is_empty()).then(|| password.to_string()))
             // A local socket would be another server behind a forwarded port.

@@ -16,6 +16,7 @@ use towpath_engine::ports::source::{BinlogStream, DumpRequest, EventBatch, Flavo
 use towpath_engine::position::{FilePosition, Position};
 
 use super::events::{Gather, Raw, Verifier};
+use super::semi_sync::{self, Relay};
 use super::{MySqlSource, error, identify};
 
 /// A server stops a dump whose client does not read for so long (`net_write_timeout`, default 60 s). While Kafka is
@@ -24,11 +25,19 @@ const NET_WRITE_TIMEOUT_S: u32 = 86_400;
 
 /// Opens a connection and asks for the stream.
 pub(super) async fn start(source: &MySqlSource, request: DumpRequest) -> Result<Dump, SourceError> {
-    let mut conn = source.connect().await?;
+    let (mut conn, relay) = if request.semi_sync {
+        let (conn, relay) = semi_sync::connect(source).await?;
+        (conn, Some(relay))
+    } else {
+        (source.connect().await?, None)
+    };
     let flavor = identify::flavor(source, &mut conn).await?;
     announce(source, &mut conn, flavor, Some(request.heartbeat)).await?;
     if request.beside {
         stand_beside(source, &mut conn, flavor).await?;
+    }
+    if relay.is_some() {
+        source.execute(&mut conn, semi_sync::REGISTER).await?;
     }
     let events = match &request.from {
         Position::Gtid(set) => by_gtid(source, conn, flavor, set, request.server_id).await?,
@@ -39,6 +48,7 @@ pub(super) async fn start(source: &MySqlSource, request: DumpRequest) -> Result<
         }
     };
     let mut dump = Dump::new(events, source.config.user.clone(), request.read_deadline);
+    dump.relay = relay;
     // Refusals arrive in place of the first event: wait for it, so that the caller sees them here.
     let first = tokio::time::timeout(source.config.query_timeout, dump.wait()).await;
     first.unwrap_or_else(|_| Err(SourceError::Unavailable("the source starts no stream".into())))?;
@@ -189,6 +199,8 @@ fn blocks(set: &GtidSet) -> Result<Vec<Sid<'static>>, SourceError> {
 /// A running dump.
 pub(super) struct Dump {
     events: mysql_async::BinlogStream,
+    /// Where the source may wait for our acknowledgements.
+    relay: Option<Relay>,
     verifier: Verifier,
     gather: Gather,
     /// An event that did not fit the batch before it.
@@ -203,6 +215,7 @@ impl Dump {
     fn new(events: mysql_async::BinlogStream, user: String, read_deadline: Duration) -> Self {
         Self {
             events,
+            relay: None,
             verifier: Verifier::default(),
             gather: Gather::default(),
             held: None,
@@ -304,6 +317,12 @@ impl BinlogStream for Dump {
         })
         .await;
         Ok(self.gather.take())
+    }
+
+    fn acknowledge(&mut self, to: &FilePosition) {
+        if let Some(relay) = &self.relay {
+            relay.acknowledge(to);
+        }
     }
 }
 

@@ -4,18 +4,19 @@
 //! GTID sets by `SELECT`, because `SHOW` cuts them at 1,024 characters.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row, Value};
 use towpath_engine::gtid::GtidSet;
-use towpath_engine::ports::source::{Flavor, ReplicaState, ServerIdentity, SourceError};
+use towpath_engine::ports::source::{Flavor, ReplicaState, SemiSync, ServerIdentity, SourceError};
 use towpath_engine::position::FilePosition;
 
 use super::MySqlSource;
 
 const VARIABLES: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'server_uuid', 'server_id', \
     'log_bin', 'binlog_format', 'binlog_row_image', 'binlog_row_metadata', 'gtid_mode', 'gtid_domain_id', 'read_only', \
-    'super_read_only')";
+    'super_read_only') OR Variable_name LIKE 'rpl_semi_sync_%'";
 
 /// Asks for everything the engine wants to know.
 pub(super) async fn identify(source: &MySqlSource, conn: &mut Conn) -> Result<ServerIdentity, SourceError> {
@@ -24,6 +25,8 @@ pub(super) async fn identify(source: &MySqlSource, conn: &mut Conn) -> Result<Se
     let is_on = |name: &str| matches!(value(name).to_ascii_uppercase().as_str(), "ON" | "1");
     let flavor = flavor_of(&variables);
     let log_bin = is_on("log_bin");
+    // Asked before what is executed: a transaction moves from there to here.
+    let gtid_owned = if flavor == Flavor::MySql { owned(source, conn).await? } else { GtidSet::default() };
     let (gtid_executed, gtid_purged, mariadb_position) = positions(source, conn, flavor).await?;
     let (oldest, end) = if log_bin {
         let files = binlog_files(source, conn).await?;
@@ -51,6 +54,7 @@ pub(super) async fn identify(source: &MySqlSource, conn: &mut Conn) -> Result<Se
         row_metadata: value("binlog_row_metadata").to_ascii_uppercase(),
         gtid_mode: flavor == Flavor::MariaDb || value("gtid_mode").eq_ignore_ascii_case("ON"),
         gtid_executed,
+        gtid_owned,
         gtid_purged,
         mariadb_position,
         oldest,
@@ -60,7 +64,25 @@ pub(super) async fn identify(source: &MySqlSource, conn: &mut Conn) -> Result<Se
         read_only: is_on("super_read_only")
             || !matches!(value("read_only").to_ascii_uppercase().as_str(), "" | "OFF" | "0"),
         replica,
+        semi_sync: semi_sync(&variables),
         grants,
+    })
+}
+
+/// What the plugin of MySQL (under its older and its newer name) or MariaDB itself says of semi-synchronous replication.
+fn semi_sync(variables: &BTreeMap<String, String>) -> Option<SemiSync> {
+    let value = |newer: &str, older: &str| {
+        let named = |name: String| variables.get(&name);
+        named(format!("rpl_semi_sync_source_{newer}")).or_else(|| named(format!("rpl_semi_sync_master_{older}")))
+    };
+    let enabled = value("enabled", "enabled")?.eq_ignore_ascii_case("ON");
+    let replicas = value("wait_for_replica_count", "wait_for_slave_count").and_then(|text| text.parse().ok());
+    let timeout = value("timeout", "timeout").and_then(|text| text.parse().ok());
+    Some(SemiSync {
+        enabled,
+        replicas: replicas.unwrap_or(1),
+        timeout: Duration::from_millis(timeout.unwrap_or_default()),
+        lossless: value("wait_point", "wait_point").is_some_and(|text| text.eq_ignore_ascii_case("AFTER_SYNC")),
     })
 }
 
@@ -94,6 +116,26 @@ pub(super) async fn positions(
         .await?;
     let (executed, purged) = sets.unwrap_or_default();
     Ok((parse_set(&executed)?, parse_set(&purged)?, String::new()))
+}
+
+/// `@@gtid_owned` (MySQL), without the owners.
+pub(super) async fn owned(source: &MySqlSource, conn: &mut Conn) -> Result<GtidSet, SourceError> {
+    let owned: Option<String> =
+        source.with_deadline("@@gtid_owned", conn.query_first("SELECT @@GLOBAL.gtid_owned")).await?;
+    parse_set(&without_owners(&owned.unwrap_or_default()))
+}
+
+/// `uuid:5#77:6#78` without the thread numbers behind each `#`.
+fn without_owners(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut owner = false;
+    for c in text.chars() {
+        owner = if c == '#' { true } else { owner && c.is_ascii_digit() };
+        if !owner {
+            out.push(c);
+        }
+    }
+    out
 }
 
 fn parse_set(text: &str) -> Result<GtidSet, SourceError> {
@@ -147,4 +189,43 @@ pub(super) fn text(row: &Row, index: usize) -> String {
 /// A numeric column of a text answer; 0 where NULL or absent.
 pub(super) fn number(row: &Row, index: usize) -> u64 {
     text(row, index).parse().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owners_are_cut_off() {
+        let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+        assert_eq!(without_owners(&format!("{uuid}:5#77:6#78,{uuid}:tag:1#3")), format!("{uuid}:5:6,{uuid}:tag:1"));
+        assert_eq!(without_owners(""), "");
+    }
+
+    #[test]
+    fn semi_synchronous_replication_is_told_under_both_names() {
+        let read = |pairs: &[(&str, &str)]| {
+            semi_sync(&pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+        };
+        assert_eq!(read(&[("rpl_semi_sync_replica_enabled", "ON")]), None);
+        let expected = SemiSync { enabled: true, replicas: 2, timeout: Duration::from_secs(10), lossless: true };
+        let newer = [
+            ("rpl_semi_sync_source_enabled", "ON"),
+            ("rpl_semi_sync_source_timeout", "10000"),
+            ("rpl_semi_sync_source_wait_for_replica_count", "2"),
+            ("rpl_semi_sync_source_wait_point", "AFTER_SYNC"),
+        ];
+        assert_eq!(read(&newer), Some(expected.clone()));
+        let older = [
+            ("rpl_semi_sync_master_enabled", "ON"),
+            ("rpl_semi_sync_master_timeout", "10000"),
+            ("rpl_semi_sync_master_wait_for_slave_count", "2"),
+            ("rpl_semi_sync_master_wait_point", "AFTER_SYNC"),
+        ];
+        assert_eq!(read(&older), Some(expected));
+        // MariaDB waits for one.
+        let maria =
+            read(&[("rpl_semi_sync_master_enabled", "OFF"), ("rpl_semi_sync_master_wait_point", "AFTER_COMMIT")]);
+        assert!(maria.is_some_and(|found| !found.enabled && found.replicas == 1 && !found.lossless));
+    }
 }

@@ -12,6 +12,7 @@ mod identify;
 mod json;
 mod rows;
 mod schema;
+mod semi_sync;
 mod transaction;
 mod values;
 

@@ -57,26 +57,9 @@ pub(super) async fn read(
 }
 
 async fn upper_bound(source: &MySqlSource, conn: &mut Conn) -> Result<GtidSet, SourceError> {
-    let owned: Option<String> =
-        source.with_deadline("@@gtid_owned", conn.query_first("SELECT @@GLOBAL.gtid_owned")).await?;
+    let owned = identify::owned(source, conn).await?;
     let (executed, _, _) = identify::positions(source, conn, Flavor::MySql).await?;
-    let owned = without_owners(&owned.unwrap_or_default());
-    let owned: GtidSet =
-        owned.parse().map_err(|err| SourceError::Refused(format!("the source's owned GTIDs cannot be read: {err}")))?;
     Ok(executed.union(&owned))
-}
-
-/// `uuid:5#77:6#78` without the thread numbers behind each `#`.
-fn without_owners(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut owner = false;
-    for c in text.chars() {
-        owner = if c == '#' { true } else { owner && c.is_ascii_digit() };
-        if !owner {
-            out.push(c);
-        }
-    }
-    out
 }
 
 async fn select(
@@ -166,13 +149,6 @@ mod tests {
 
     fn column(name: &str, kind: ColumnType, collation: Option<u16>) -> Column {
         Column { name: name.into(), kind, unsigned: false, nullable: true, collation }
-    }
-
-    #[test]
-    fn owners_are_cut_off() {
-        let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
-        assert_eq!(without_owners(&format!("{uuid}:5#77:6#78,{uuid}:tag:1#3")), format!("{uuid}:5:6,{uuid}:tag:1"));
-        assert_eq!(without_owners(""), "");
     }
 
     #[test]

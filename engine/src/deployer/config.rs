@@ -123,6 +123,8 @@ pub struct DeployerConfig {
     pub heartbeat: Duration,
     /// Silence of the source beyond this is a dead connection. More than twice `heartbeat`.
     pub read_deadline: Duration,
+    /// The leader is a semi-synchronous replica of the source, which acknowledges what Kafka has acknowledged.
+    pub semi_sync: bool,
     /// The coordinator's session timeout, as its connector is configured. Once disconnected, everything in flight is
     /// thrown away after a sixth of it: a client notices silence after two thirds, so all ends before an expiry.
     pub session_timeout: Duration,
@@ -147,7 +149,7 @@ pub struct DeployerConfig {
 }
 
 impl DeployerConfig {
-    /// A request for the binlog from there on.
+    /// A request for the binlog from there on, by which nothing is acknowledged.
     pub fn dump(&self, from: Position) -> DumpRequest {
         DumpRequest {
             from,
@@ -155,6 +157,7 @@ impl DeployerConfig {
             heartbeat: self.heartbeat,
             read_deadline: self.read_deadline,
             beside: false,
+            semi_sync: false,
         }
     }
 
@@ -183,6 +186,7 @@ impl DeployerConfig {
             budget_bytes: 64 << 20,
             heartbeat: Duration::from_secs(3),
             read_deadline: Duration::from_secs(10),
+            semi_sync: false,
             session_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(15),
             backoff: (Duration::from_millis(100), Duration::from_secs(10)),

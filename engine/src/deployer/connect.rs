@@ -11,7 +11,7 @@ use super::stream::StreamEnd;
 use super::verify::Verdict;
 use crate::cause::{Cause, Stop};
 use crate::ports::log::LogProducer;
-use crate::ports::source::{BinlogStream, ServerIdentity, SourceError};
+use crate::ports::source::{BinlogStream, DumpRequest, ServerIdentity, SourceError};
 use crate::position::FilePosition;
 use crate::state::Witness;
 
@@ -69,7 +69,9 @@ impl Leader {
     async fn dump(&self, server: &ServerIdentity) -> Result<(Box<dyn BinlogStream>, Encoder), Failure> {
         self.look_after_groups(server);
         let config = &self.course.config;
-        let request = config.dump(self.carried.resume.clone());
+        // Written directly is not in Kafka: such a stream acknowledges nothing, so the source is not to ask it.
+        let semi_sync = config.semi_sync && !self.fallback.is_direct();
+        let request = DumpRequest { semi_sync, ..config.dump(self.carried.resume.clone()) };
         let stream = self.source().dump(request).await.map_err(|error| match error {
             // It was verified a moment ago: another server may have taken the address, or a purge may have run.
             SourceError::Ahead(why) | SourceError::Purged(why) | SourceError::NoEvent(why) => {

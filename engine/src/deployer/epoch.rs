@@ -227,7 +227,9 @@ pub fn same_server(state: &PipelineState, carried: &Position, server: &ServerIde
         }
         Position::Gtid(set) => {
             // Ahead comes first: after a reset nothing is purged although everything is gone.
-            let ahead = set.subtract(&server.gtid_executed);
+            // What is owned may be in the binlog already, waiting for a semi-synchronous replica: the witness tells
+            // whether it is the same transaction.
+            let ahead = set.subtract(&server.gtid_executed).subtract(&server.gtid_owned);
             if !ahead.is_empty() {
                 return Err(Stop::new(
                     Cause::HistoryRewritten,

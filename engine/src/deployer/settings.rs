@@ -135,6 +135,7 @@ pub(super) mod tests {
             row_metadata: "FULL".into(),
             gtid_mode: true,
             gtid_executed: "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-100".parse().unwrap(),
+            gtid_owned: Default::default(),
             gtid_purged: Default::default(),
             mariadb_position: String::new(),
             oldest: FilePosition::new("b.000001", 4),
@@ -142,6 +143,7 @@ pub(super) mod tests {
             uptime_s: 1000,
             read_only: false,
             replica: None,
+            semi_sync: None,
             grants: vec!["GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO `canal`@`%`".into()],
         }
     }

@@ -3,6 +3,7 @@
 //! One task does all, in a fixed order per turn; what waits (source, deliveries, commit, checkpoint, session, timer) is
 //! waited for together. Must not open a producer, choose a position or judge a server: see [`super::leader`].
 
+mod acknowledged;
 mod stray;
 mod waits;
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::Fencing;
-use super::count::{TransactionEnd, carry};
+use super::count::TransactionEnd;
 use super::course::{Course, Failure, Halt};
 use super::election::Session;
 use super::encode::Encoder;
@@ -21,13 +22,12 @@ use super::outbox::{Next, Outbox};
 use super::store::{Store, StoreError};
 use super::tail::WITNESS;
 use super::window::{Acknowledged, Window};
-use super::xa::carry_prepared;
 use crate::cause::{Cause, Stop};
 use crate::format::headers::MAX_HEADERS;
 use crate::ports::log::{Delivery, LogError, LogProducer, Record};
 use crate::ports::source::{BinlogStream, EventBatch, SourceError};
 use crate::state::PipelineState;
-use waits::{batch, deliveries, group, lost, rewind, settle, when};
+use waits::{batch, deliveries, group, lost, rewind, when};
 
 /// How a stream ends.
 #[derive(Debug)]
@@ -473,64 +473,6 @@ impl<'l> Stream<'l> {
             }
         }
         Ok(())
-    }
-
-    /// Every record of the log's transaction is delivered and committed, or its outcome is unknown.
-    async fn committed(
-        &mut self,
-        producer: Box<dyn LogProducer>,
-        result: Result<(), LogError>,
-    ) -> Result<(), StreamEnd> {
-        let mark = self.commit.take().map_or(0, |(_, mark)| mark);
-        let producer = self.producer.insert(producer);
-        result?;
-        while self.window.outstanding() > 0 {
-            let known =
-                tokio::time::timeout(self.course.config.read_deadline, producer.deliveries(&mut self.deliveries));
-            match known.await {
-                Ok(result) => result?,
-                Err(_) => return Err(rewind("a commit succeeded, but not all its deliveries are known".to_owned())),
-            }
-            settle(&mut self.window, &mut self.deliveries)?;
-        }
-        self.queue_full = false;
-        self.window.committed(mark);
-        self.course.meters.commits.add(1);
-        self.leader.moved_at = Instant::now();
-        self.carry();
-        Ok(())
-    }
-
-    fn delivered(&mut self) -> Result<(), StreamEnd> {
-        settle(&mut self.window, &mut self.deliveries)?;
-        self.queue_full = false;
-        if self.course.config.fencing == Fencing::Versions {
-            self.leader.moved_at = Instant::now();
-        }
-        self.carry();
-        Ok(())
-    }
-
-    /// Moves the carried position past the acknowledged prefix.
-    fn carry(&mut self) {
-        let carried = &mut self.leader.carried;
-        let mut last = None;
-        let count = self.window.advance(|end| {
-            // The encoder has carried the same into its own position, so this cannot refuse.
-            carry(&mut carried.resume, &end);
-            carry_prepared(&mut carried.prepared, &end);
-            last = Some(end);
-        });
-        if let Some(end) = last {
-            carried.offset = end.offset;
-            carried.last = Some(end);
-            // What is written directly is in no checkpoint.
-            self.leader.unsaved = !self.leader.fallback.is_direct();
-        }
-        if count > 0 || !self.working() {
-            self.leader.moved_at = Instant::now();
-            self.leader.fallback.heard();
-        }
     }
 
     /// Whether something was read that is not acknowledged: also by an earlier stream that had to rewind.

@@ -162,7 +162,7 @@ impl Leader {
         let up_since_ms = now_ms.saturating_sub(server.uptime_s.saturating_mul(1000));
         for repair in &self.state.pending {
             let Some(seen) = &repair.seen else { continue };
-            let lost = seen.subtract(&server.gtid_executed);
+            let lost = seen.subtract(&server.gtid_executed).subtract(&server.gtid_owned);
             // What was only shown has no witness: a restart since then may have lost it and used its numbers again.
             let restarted = up_since_ms.saturating_add(1000) > repair.seen_at_ms && !seen.is_subset(carried);
             if !lost.is_empty() || restarted {

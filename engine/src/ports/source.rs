@@ -42,6 +42,9 @@ pub struct ServerIdentity {
     pub gtid_mode: bool,
     /// `@@gtid_executed`; empty for MariaDB.
     pub gtid_executed: GtidSet,
+    /// `@@gtid_owned`: what sessions hold and have not finished. A transaction that waits for the acknowledgement of a
+    /// semi-synchronous replica is here, although dumps show it already. Empty for MariaDB.
+    pub gtid_owned: GtidSet,
     /// `@@gtid_purged`; empty for MariaDB.
     pub gtid_purged: GtidSet,
     /// `@@gtid_binlog_pos`; empty for MySQL.
@@ -56,8 +59,23 @@ pub struct ServerIdentity {
     pub read_only: bool,
     /// How it follows another server; `None` if no replication channel is set up (or the family is not asked).
     pub replica: Option<ReplicaState>,
+    /// How it asks replicas for acknowledgements; `None` where it has no semi-synchronous replication.
+    pub semi_sync: Option<SemiSync>,
     /// The privileges of the user as `SHOW GRANTS` prints them, one a line.
     pub grants: Vec<String>,
+}
+
+/// A source's semi-synchronous replication: how a commit waits for replicas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SemiSync {
+    /// It is switched on.
+    pub enabled: bool,
+    /// So many replicas must acknowledge a commit. MariaDB knows only one.
+    pub replicas: u32,
+    /// After so long without them the source goes on asynchronously.
+    pub timeout: Duration,
+    /// A commit waits before other sessions see it and a crash can lose it (`AFTER_SYNC`).
+    pub lossless: bool,
 }
 
 /// A server that follows another one, all its channels taken together.
@@ -113,6 +131,8 @@ pub struct DumpRequest {
     /// A short look beside another dump: it must not end one that runs under the same id. (A server ends the older of
     /// two dumps of one replica.)
     pub beside: bool,
+    /// Register as a semi-synchronous replica: commits on the source wait for [`BinlogStream::acknowledge`].
+    pub semi_sync: bool,
 }
 
 /// Whole binlog events, one after the other, as the server wrote them: the 19-byte header, then the body, *without*
@@ -264,4 +284,11 @@ pub trait BinlogStream: Send {
     /// Waits for at least one event; returns what has arrived, up to about a megabyte. Cancelling loses nothing.
     /// Silence past the read deadline, and the server's end of stream, are `Unavailable`.
     async fn next(&mut self) -> Result<EventBatch, SourceError>;
+
+    /// All transactions that end at or before `to`, a place in the files of the server that is read, are safe: a source
+    /// that waits for a semi-synchronous replica need not wait for this one. Places must not go back. Never waits;
+    /// does nothing unless the request said [`DumpRequest::semi_sync`].
+    fn acknowledge(&mut self, to: &FilePosition) {
+        let _ = to;
+    }
 }

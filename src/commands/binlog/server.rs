@@ -37,6 +37,7 @@ pub(super) fn read(url: &str, args: &BinlogArgs, reading: &mut Reading<'_>) -> R
             heartbeat: HEARTBEAT,
             read_deadline: READ_DEADLINE,
             beside: false,
+            semi_sync: false,
         };
         let mut end = End::new(server.end);
         let mut ended = std::pin::pin!(ended()?);

@@ -22,6 +22,11 @@ fn source(pipeline: &Pipeline) -> Part {
         Some(start) => part.info(format!("a first start begins at {start}; later starts go on at the checkpoint")),
         None => part.warning("`start` is not set: a first start stops with the cause no-start", Vec::new()),
     }
+    if deployer.semi_sync {
+        part.info(
+            "acknowledges to a semi-synchronous source what Kafka has acknowledged: commits there wait for Kafka",
+        );
+    }
     if !source.standby.is_empty() {
         let servers: Vec<String> = source.standby.iter().map(ToString::to_string).collect();
         let after = deployer.failover_after.as_secs();

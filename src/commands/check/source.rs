@@ -69,6 +69,9 @@ pub fn identity(pipeline: &Pipeline, server: &ServerIdentity, part: &mut Part) {
             vec!["SET PERSIST binlog_row_image = FULL;".to_owned()],
         );
     }
+    if pipeline.deployer.semi_sync {
+        semi_sync(server, part);
+    }
     if !server.gtid_mode && server.log_bin {
         let paste = match server.flavor {
             Flavor::MySql => {
@@ -77,6 +80,53 @@ pub fn identity(pipeline: &Pipeline, server: &ServerIdentity, part: &mut Part) {
             Flavor::MariaDb => Vec::new(),
         };
         part.warning("without GTIDs a position means nothing on another server: there is no failover", paste);
+    }
+}
+
+/// Whether the source asks for the acknowledgements that it is to get, and what it means that it does.
+fn semi_sync(server: &ServerIdentity, part: &mut Part) {
+    let of_source = |name: &str| match server.flavor {
+        Flavor::MySql => format!("rpl_semi_sync_source_{name}"),
+        Flavor::MariaDb => format!("rpl_semi_sync_master_{name}"),
+    };
+    let Some(source) = &server.semi_sync else {
+        return part.warning(
+            "semi_sync is set, but the source has no semi-synchronous replication: its commits wait for nobody",
+            vec!["INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so';".to_owned()],
+        );
+    };
+    if !source.enabled {
+        part.warning(
+            "semi_sync is set, but semi-synchronous replication is switched off on the source: its commits wait for nobody",
+            vec![format!("SET GLOBAL {} = ON;", of_source("enabled"))],
+        );
+    }
+    if !source.lossless {
+        part.warning(
+            "other sessions see a transaction before it is acknowledged: one that was seen may be lost by a failover",
+            vec![format!("SET GLOBAL {} = AFTER_SYNC;", of_source("wait_point"))],
+        );
+    }
+    let (replicas, seconds) = (source.replicas, source.timeout.as_secs_f32());
+    part.info(format!(
+        "a commit waits for {replicas} replica{}, at most {seconds} s; then the source goes on asynchronously",
+        if replicas == 1 { "" } else { "s" }
+    ));
+    let alone = match server.flavor {
+        Flavor::MySql => vec![format!("SET PERSIST {} = {};", of_source("wait_for_replica_count"), replicas + 1)],
+        Flavor::MariaDb => Vec::new(),
+    };
+    let counts = format!("semi_sync: Towpath counts among the {replicas} that the source waits for");
+    if replicas == 1 {
+        part.warning(
+            format!(
+                "{counts}: a commit may be confirmed by Towpath alone, so that no standby has it; a failover then loses \
+                 it at the source although documents show it"
+            ),
+            alone,
+        );
+    } else {
+        part.warning(format!("{counts}: so many standbys less have a commit for certain"), alone);
     }
 }
 

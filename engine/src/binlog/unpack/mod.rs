@@ -77,6 +77,10 @@ impl BinlogStream for UnpackedStream {
             self.unpacker.push(self.inner.next().await?);
         }
     }
+
+    fn acknowledge(&mut self, to: &FilePosition) {
+        self.inner.acknowledge(to);
+    }
 }
 
 /// What cannot be unpacked was damaged on its way, as by a checksum that does not match: it is read again.

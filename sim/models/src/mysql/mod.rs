@@ -18,6 +18,7 @@ mod json;
 mod reads;
 mod replica;
 mod rows;
+mod semi_sync;
 mod server;
 mod source;
 mod stream;
@@ -35,6 +36,7 @@ pub use value::{RowOp, TableName, Value};
 
 use crate::faults::{Faults, lock};
 use replica::Channel;
+use semi_sync::SemiSync;
 use server::Server;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -140,6 +142,8 @@ pub(crate) struct Inner {
     pub faults: Faults<MySqlFault>,
     /// Running dumps: connection → the replica's server_id; none with an identity of its own.
     pub dumps: BTreeMap<u64, Option<u32>>,
+    /// What semi-synchronous replicas have said, and which commits wait.
+    pub semi_sync: SemiSync,
     pub next_connection: u64,
     pub started: Instant,
     /// The server that is followed.
@@ -167,6 +171,7 @@ impl MySql {
             silent: false,
             faults: Faults::default(),
             dumps: BTreeMap::new(),
+            semi_sync: SemiSync::default(),
             next_connection: 1,
             started: Instant::now(),
             channel: None,

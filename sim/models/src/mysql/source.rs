@@ -115,6 +115,8 @@ impl BinlogSource for MySql {
         let mut inner = lock(&self.inner);
         inner.reach()?;
         let config = inner.server.config.clone();
+        let all = engine_set(&inner.server.executed)?;
+        let executed = inner.semi_sync.held.as_ref().map_or_else(|| Ok(all.clone()), engine_set)?;
         let oldest = inner.server.binlog.files.front().map(|file| file.name()).unwrap_or_default();
         Ok(ServerIdentity {
             flavor: Flavor::MySql,
@@ -126,7 +128,8 @@ impl BinlogSource for MySql {
             row_image: config.row_image,
             row_metadata: if config.row_metadata_full { "FULL".into() } else { "MINIMAL".into() },
             gtid_mode: config.gtid_mode,
-            gtid_executed: engine_set(&inner.server.executed)?,
+            gtid_owned: all.subtract(&executed),
+            gtid_executed: executed,
             gtid_purged: engine_set(&inner.server.purged)?,
             mariadb_position: String::new(),
             oldest: FilePosition::new(oldest, 4),
@@ -134,6 +137,7 @@ impl BinlogSource for MySql {
             uptime_s: inner.started.elapsed().as_secs(),
             read_only: config.read_only,
             replica: replica_state(inner.channel.as_ref())?,
+            semi_sync: None,
             grants: config.grants,
         })
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use towpath_engine::ports::source::{BinlogStream, DumpRequest, EventBatch, SourceError};
+use towpath_engine::position::FilePosition;
 
 /// A batch is closed when it reaches this size.
 const BATCH_BYTES: usize = 1 << 20;
@@ -22,6 +23,7 @@ pub(crate) struct ModelStream {
     server_id: u32,
     heartbeat: Duration,
     read_deadline: Duration,
+    semi_sync: bool,
     file: u64,
     position: u64,
     /// Transactions not to be sent (dump by set).
@@ -52,6 +54,7 @@ impl ModelStream {
             server_id: request.server_id,
             heartbeat: request.heartbeat,
             read_deadline: request.read_deadline,
+            semi_sync: request.semi_sync,
             file,
             position,
             exclude,
@@ -207,6 +210,14 @@ impl BinlogStream for ModelStream {
             if closed || Instant::now() >= deadline {
                 return Err(SourceError::Unavailable("no event and no heartbeat within the read deadline".into()));
             }
+        }
+    }
+
+    fn acknowledge(&mut self, to: &FilePosition) {
+        let mut inner = lock(&self.inner);
+        // What is said on a connection that is gone arrives nowhere.
+        if self.semi_sync && inner.dumps.contains_key(&self.connection) {
+            inner.semi_sync.acknowledged.push(to.clone());
         }
     }
 }

@@ -13,6 +13,7 @@ mod harness;
 mod late_records;
 mod replay;
 mod schemas;
+mod semi_sync;
 mod sinks;
 mod state;
 mod xa;

@@ -28,6 +28,8 @@ pub const FRESH: Duration = Duration::from_secs(5);
 pub struct Sinks {
     pub world: World,
     pub es: Elasticsearch,
+    /// Its deployers are semi-synchronous replicas.
+    pub semi_sync: bool,
 }
 
 /// An adapter that runs until it is dropped or stopped.
@@ -45,7 +47,7 @@ impl Indexing {
 
 impl Sinks {
     pub fn new() -> Self {
-        Self { world: World::new(), es: Elasticsearch::new(ElasticsearchConfig::default()) }
+        Self { world: World::new(), es: Elasticsearch::new(ElasticsearchConfig::default()), semi_sync: false }
     }
 
     pub fn adapter_config(fencing: Fencing) -> AdapterConfig {
@@ -85,6 +87,7 @@ impl Sinks {
     pub fn start_with(&self, instance: u32, fencing: Fencing, fallback: FallbackConfig) -> Running {
         let mut config = self.world.config(instance, fencing);
         config.fallback = fallback;
+        config.semi_sync = self.semi_sync;
         config.failover_after = Duration::from_secs(5);
         config.failover_min_interval = Duration::from_secs(1);
         let registry = Registry::default();
