@@ -241,7 +241,7 @@ fn read_source(section: Section<'_>, folder: &Path, deployer: &mut DeployerConfi
     if deployer.semi_sync && tls != SourceTls::Disabled {
         section.problem(
             "semi_sync",
-            "needs tls = \"disabled\": acknowledgements are put into the connection on its way, which encryption forbids",
+            "needs tls = \"disabled\": acknowledgements are put into the connection on its way, which encryption prevents",
         );
     }
     section.finish();

@@ -69,7 +69,7 @@ pub(super) async fn identify(source: &MySqlSource, conn: &mut Conn) -> Result<Se
     })
 }
 
-/// What the plugin of MySQL (under its older and its newer name) or MariaDB itself says of semi-synchronous replication.
+/// What MySQL's plugin (under its older and its newer name), or MariaDB itself, says of semi-synchronous replication.
 fn semi_sync(variables: &BTreeMap<String, String>) -> Option<SemiSync> {
     let value = |newer: &str, older: &str| {
         let named = |name: String| variables.get(&name);

@@ -1,12 +1,12 @@
-//! A semi-synchronous replica's side of the protocol, which the client library does not know: a relay within the process,
-//! between the library and the server.
+//! A semi-synchronous replica's side of the protocol, which the client library does not know: a relay within the
+//! process, between the library and the server.
 //!
-//! A source that was told `@rpl_semi_sync_replica` puts two bytes before each event of a dump, 0xef and whether it waits
-//! for an answer, and takes answers on the same connection (MySQL internals, "Semi-Sync Replication"; the same in
+//! A source that was told `@rpl_semi_sync_replica` puts two bytes before each event of a dump, 0xef and whether it
+//! waits for an answer, and takes answers on the same connection (MySQL internals, "Semi-Sync Replication"; the same in
 //! MariaDB). The library would take the two bytes for the event's header, and lets nobody write on a dump's connection.
 //! So its connection goes through here: bytes pass as they are until the dump is asked for; from then on the two bytes
-//! are taken out of each packet, and answers put in. Must not decide what is safe: it is told. Never holds more than two
-//! frames, and reads on only as the library does. What it passes must not be encrypted.
+//! are taken out of each packet, and answers put in. Must not decide what is safe: it is told. Never holds more than
+//! two frames, and reads on only as the library does. What it passes must not be encrypted.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,7 +1,7 @@
 //! Semi-synchronous replication as a source sees it: what replicas have acknowledged, and commits that wait.
 //!
-//! A model's commit never waits by itself: who writes says by [`MySql::hold_commits`] that the acknowledgement of another
-//! replica is missing.
+//! A model's commit never waits by itself: who writes says by [`MySql::hold_commits`] that the acknowledgement of
+//! another replica is missing.
 
 use super::{Gtids, MySql};
 use crate::faults::lock;
@@ -22,8 +22,8 @@ impl MySql {
         lock(&self.inner).semi_sync.acknowledged.clone()
     }
 
-    /// Commits wait after they were written to the binlog (`AFTER_SYNC`), for a replica that does not answer: dumps show
-    /// them, `gtid_executed` does not. Ends with `false`.
+    /// Commits wait after they were written to the binlog (`AFTER_SYNC`), for a replica that does not answer: dumps
+    /// show them, `gtid_executed` does not. Ends with `false`.
     pub fn hold_commits(&self, hold: bool) {
         self.change(|inner, _| inner.semi_sync.held = hold.then(|| inner.server.executed.clone()));
     }
