@@ -54,6 +54,11 @@ impl Probes {
         });
     }
 
+    /// Orders committed since then are looked for no more: their server has lost them.
+    pub fn forget_since(&self, moment: Instant) {
+        self.with(|inner| inner.waiting.retain(|_, committed| *committed < moment));
+    }
+
     /// Searches until aborted.
     pub async fn search(self, url: String, alias: String) {
         let Ok(client) = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build() else { return };

@@ -215,8 +215,9 @@ async fn play(cast: &mut Cast, arguments: &Arguments, bar: &ProgressBar) -> Resu
         ended: Vec::new(),
         last_end: None,
         course: Course::default(),
+        probes: probes.clone(),
     };
-    let stopped = stage.run(cast, scenario, planned, &work, bar, arguments.brisk.then_some(&probes)).await?;
+    let stopped = stage.run(cast, scenario, planned, &work, bar, arguments.brisk).await?;
     if stopped.is_none() {
         bar.set_message("the workload's last transactions");
         tokio::time::timeout(PATIENCE, work.finish()).await.context("the workload does not come to its end")??;
@@ -280,6 +281,7 @@ struct Stage {
     ended: Vec<String>,
     last_end: Option<Instant>,
     course: Course,
+    probes: Probes,
 }
 
 impl Stage {
@@ -291,7 +293,7 @@ impl Stage {
         planned: Vec<Planned>,
         work: &Work,
         bar: &ProgressBar,
-        brisk: Option<&Probes>,
+        brisk: bool,
     ) -> Result<Option<String>> {
         let mut planned = planned.into_iter().peekable();
         let length = scenario.length.duration();
@@ -314,9 +316,8 @@ impl Stage {
                 }
             }
             if self.open.is_empty() && planned.peek().is_none() {
-                let settled = scenario.expect.stops_with.is_none()
-                    && self.beside.is_empty()
-                    && brisk.is_some_and(|probes| self.aftermath_is_over(probes));
+                let goes_on = scenario.expect.stops_with.is_none();
+                let settled = brisk && goes_on && self.beside.is_empty() && self.aftermath_is_over();
                 if settled {
                     work.stop();
                 }
@@ -329,9 +330,9 @@ impl Stage {
     }
 
     /// Whether some time has gone since the last fault, and what was written then is shown.
-    fn aftermath_is_over(&self, probes: &Probes) -> bool {
+    fn aftermath_is_over(&self) -> bool {
         let last = self.last_end.unwrap_or(self.begun);
-        last.elapsed() >= AFTERMATH && probes.oldest_missing().is_none_or(|oldest| oldest > last)
+        last.elapsed() >= AFTERMATH && self.probes.oldest_missing().is_none_or(|oldest| oldest > last)
     }
 
     async fn begin(&mut self, cast: &mut Cast, scenario: &Scenario, fault: Planned, work: &Work) -> Result<()> {
@@ -367,7 +368,7 @@ impl Stage {
             std::mem::take(&mut self.open).into_iter().partition(|(end, ..)| *end <= now);
         self.open = later;
         for (_, undo, id) in due {
-            perform::end(cast, undo, &mut self.paused, &mut self.beside).await?;
+            perform::end(cast, undo, &mut self.paused, &mut self.beside, &self.probes).await?;
             self.course.ends(self.begun.elapsed(), id);
             self.last_end = Some(Instant::now());
         }

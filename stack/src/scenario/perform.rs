@@ -8,12 +8,14 @@ use mysql_async::prelude::Queryable;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::action::{Action, Who};
 use super::cast::Cast;
 use super::link::Mode;
 use super::tail;
 use super::work::Work;
+use crate::harness::freshness::Probes;
 
 /// What the end of a fault undoes.
 #[derive(Debug)]
@@ -33,7 +35,7 @@ pub enum Undo {
     /// Let the standbys replicate.
     Replicate,
     /// Kill this service and start it from the files kept there.
-    Lose(String, PathBuf),
+    Lose(String, PathBuf, Instant),
 }
 
 /// Work that goes on beside the run.
@@ -123,10 +125,11 @@ pub async fn begin(
         }
         Action::LoseTail => {
             let mysql = cast.mysql()?.service();
+            let since = Instant::now();
             let (kept, service) = (tail::keep(mysql).await?, mysql.name().to_owned());
             (
                 format!("SIGKILL to {service} at the end, and it starts from its files as they were"),
-                Undo::Lose(service, kept),
+                Undo::Lose(service, kept, since),
             )
         }
     })
@@ -136,7 +139,13 @@ pub async fn begin(
 ///
 /// # Errors
 /// What was taken away cannot be brought back.
-pub async fn end(cast: &mut Cast, undo: Undo, paused: &mut Vec<String>, beside: &mut Beside) -> Result<()> {
+pub async fn end(
+    cast: &mut Cast,
+    undo: Undo,
+    paused: &mut Vec<String>,
+    beside: &mut Beside,
+    probes: &Probes,
+) -> Result<()> {
     match undo {
         Undo::Nothing => {}
         Undo::Start(name) => cast.start_process(&name)?,
@@ -156,8 +165,14 @@ pub async fn end(cast: &mut Cast, undo: Undo, paused: &mut Vec<String>, beside: 
             }
         }
         Undo::Open(name, service) => set(cast, &name, &service, Mode::Open)?,
-        Undo::Lose(service, kept) => {
-            beside.push(tokio::spawn(tail::lose(Arc::clone(cast.stack_of(&service)), service, kept)));
+        Undo::Lose(service, kept, since) => {
+            beside.push(tokio::spawn(tail::lose(
+                Arc::clone(cast.stack_of(&service)),
+                service,
+                kept,
+                since,
+                probes.clone(),
+            )));
         }
         Undo::Replicate => replicas(cast, "START REPLICA").await?,
     }

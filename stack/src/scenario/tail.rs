@@ -7,7 +7,9 @@ use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::process::Command;
+use tokio::time::Instant;
 
+use crate::harness::freshness::Probes;
 use crate::{Service, Stack};
 
 /// Copies the files as they are. Returns where the copy is.
@@ -22,13 +24,14 @@ pub async fn keep(mysql: &Service) -> Result<PathBuf> {
     copied.map(|()| kept)
 }
 
-/// Kills the server and starts it from the copy.
+/// Kills the server and starts it from the copy, which was made at `since`.
 ///
 /// # Errors
 /// It does not start again.
-pub async fn lose(stack: Arc<Stack>, mysql: String, kept: PathBuf) -> Result<()> {
+pub async fn lose(stack: Arc<Stack>, mysql: String, kept: PathBuf, since: Instant, probes: Probes) -> Result<()> {
     let mysql = stack.service(&mysql)?;
     mysql.kill().await?;
+    probes.forget_since(since);
     std::fs::remove_dir_all(data(mysql)).context("cannot remove the server's files")?;
     std::fs::rename(&kept, data(mysql)).context("cannot put the copy in their place")?;
     mysql.start().await
