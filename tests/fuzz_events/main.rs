@@ -16,7 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use drive::Seen;
 use random::Random;
 
-const CASES: u64 = 400_000;
+const CASES: u64 = 1_200_000;
 /// One in so many cases is a file, and one becomes records.
 const FILES: u64 = 8;
 /// The most memory for each byte of input: zlib makes up to 1,032 bytes of one (RFC 1951).
