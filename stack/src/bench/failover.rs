@@ -57,7 +57,7 @@ struct Takeovers {
 struct Outage {
     freshness_ms: Phases,
     catch_up_ms: Option<u64>,
-    /// Row changes written while Kafka was away, by the time it took to catch up.
+    /// Row changes written while Kafka was away, by the time it took to catch up; none if nothing had to.
     catch_up_changes_per_s: Option<u64>,
 }
 
@@ -120,9 +120,10 @@ fn away(outage_ms: u64, fallback: Option<Span>) -> Scenario {
     scenario(name, away_for(outage_ms), vec![fault], fallback)
 }
 
-/// How long a run with an outage takes: twice as long afterwards as before, for the backlog.
+/// How long a run with an outage takes: four times as long afterwards as before, for a broker that is slow to start and
+/// for the backlog.
 fn away_for(outage_ms: u64) -> u64 {
-    CALM_MS + outage_ms + 2 * CALM_MS
+    CALM_MS + outage_ms + 4 * CALM_MS
 }
 
 fn takeovers(outcome: &Outcome) -> Takeovers {
@@ -134,11 +135,10 @@ fn takeovers(outcome: &Outcome) -> Takeovers {
 
 fn outage_of(outcome: &Outcome, outage_ms: u64) -> Outage {
     let meanwhile = outcome.changes * outage_ms / away_for(outage_ms);
-    let rate = |ms: u64| meanwhile * 1000 / ms.max(1);
     Outage {
         freshness_ms: outcome.freshness_ms,
         catch_up_ms: outcome.catch_up_ms,
-        catch_up_changes_per_s: outcome.catch_up_ms.map(rate),
+        catch_up_changes_per_s: outcome.catch_up_ms.and_then(|ms| (meanwhile * 1000).checked_div(ms)),
     }
 }
 
