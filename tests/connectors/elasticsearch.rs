@@ -205,8 +205,9 @@ fn the_mapping_keeps_a_note() {
 #[test]
 fn what_is_not_elasticsearch_is_named_or_unavailable_in_time() {
     run(async {
-        let page =
-            "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 27\r\n\r\n<html>Welcome to us!</html>";
+        // It says that it closes: else the next request can meet a connection that is about to be closed.
+        let page = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 27\r\nconnection: close\r\n\r\n\
+                    <html>Welcome to us!</html>";
         let html = index(&[format!("http://{}", answering(Some(page)).await)]);
         let results = [
             html.bulk(&[op("a", "1", 1, Some("{}"))]).await.map(drop),

@@ -63,6 +63,8 @@ pub async fn answering(text: Option<&'static str>) -> String {
                     if let Some(text) = text {
                         let _ = socket.write_all(text.as_bytes()).await;
                         let _ = socket.shutdown().await;
+                        // Closed with bytes unread, the socket would take the answer back.
+                        while matches!(socket.read(&mut request).await, Ok(read) if read > 0) {}
                         return;
                     }
                 }
