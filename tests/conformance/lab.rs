@@ -4,6 +4,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use anyhow::Result;
 use async_trait::async_trait;
@@ -29,6 +30,10 @@ pub trait MySqlLab: Send + Sync {
     async fn xa_prepare(&self, id: &str, table: &str, row: i64) -> Result<()>;
     /// XA COMMIT of a prepared transaction; XA ROLLBACK if not `commit`.
     async fn xa_finish(&self, id: &str, commit: bool) -> Result<()>;
+    /// Commits wait for a semi-synchronous replica, of which there is none, but at most so long; `None`: they do not.
+    async fn wait_for_a_replica(&self, at_most: Option<Duration>) -> Result<()>;
+    /// Begins to commit a row, in a session of its own that waits for what it has to wait for.
+    async fn begin_insert(&self, table: &str, id: i64) -> Result<()>;
     /// FLUSH BINARY LOGS.
     async fn rotate(&self) -> Result<()>;
     /// Purges all files but the one being written.

@@ -88,6 +88,16 @@ impl MySqlLab for MySqlModel {
         Ok(())
     }
 
+    async fn wait_for_a_replica(&self, at_most: Option<Duration>) -> Result<()> {
+        self.server.wait_for_replicas(at_most);
+        Ok(())
+    }
+
+    async fn begin_insert(&self, table: &str, id: i64) -> Result<()> {
+        // A model's session waits nowhere.
+        self.insert(table, id..id + 1, "waits").await
+    }
+
     async fn rotate(&self) -> Result<()> {
         self.server.rotate();
         Ok(())

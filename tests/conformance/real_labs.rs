@@ -107,6 +107,29 @@ impl MySqlLab for RealMySql {
         self.sql(&format!("XA {} '{id}'", if commit { "COMMIT" } else { "ROLLBACK" })).await
     }
 
+    async fn wait_for_a_replica(&self, at_most: Option<Duration>) -> Result<()> {
+        let Some(at_most) = at_most else {
+            // Whoever waits goes on.
+            return self.sql("SET GLOBAL rpl_semi_sync_source_enabled = OFF").await;
+        };
+        let installed = self.sql("INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'").await;
+        if let Err(error) = installed {
+            // 1968, and 1125 of older servers: it is there.
+            ensure!(format!("{error:#}").contains("already"), "{error:#}");
+        }
+        let timeout = at_most.as_millis().min(u128::from(u32::MAX));
+        self.sql(&format!("SET GLOBAL rpl_semi_sync_source_timeout = {timeout}")).await?;
+        self.sql("SET GLOBAL rpl_semi_sync_source_wait_no_replica = ON").await?;
+        self.sql("SET GLOBAL rpl_semi_sync_source_enabled = ON").await
+    }
+
+    async fn begin_insert(&self, table: &str, id: i64) -> Result<()> {
+        let mut session = mysql_async::Conn::from_url(self.stack.mysql()?.root_url()).await?;
+        let statement = format!("INSERT INTO lab.{table} VALUES ({id}, 'waits')");
+        tokio::spawn(async move { session.query_drop(statement).await });
+        Ok(())
+    }
+
     async fn rotate(&self) -> Result<()> {
         self.sql("FLUSH BINARY LOGS").await
     }

@@ -78,8 +78,7 @@ impl Leader {
     pub async fn stream(mut self, first: Box<dyn LogProducer>) -> Halt {
         let mut producer = Some(first);
         let mut attempts = self.course.attempts("rewind");
-        self.course.status.update(|status| status.role = Role::Leader);
-        self.course.meters.leading.set(1);
+        self.leads();
         loop {
             let before = self.carried.offset;
             let end = match self.one_stream(producer.take()).await {
@@ -110,6 +109,12 @@ impl Leader {
                 return halt;
             }
         }
+    }
+
+    /// Shows that this process leads.
+    pub fn leads(&self) {
+        self.course.status.update(|status| status.role = Role::Leader);
+        self.course.meters.leading.set(1);
     }
 
     /// One stream to the log, from connecting to the source until it ends.

@@ -3,7 +3,8 @@
 //! Keys and images are gathered from records; each key's row is read; what it is now, and which images are gone,
 //! becomes records. Must not deliver them, nor decide when this is done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use super::config::DeployerConfig;
@@ -59,6 +60,8 @@ pub struct Batch {
 
 /// The most keys of a batch.
 const BATCH: usize = 500;
+/// So many images are remembered, 16 bytes each; the key of one beyond them may be read more than once.
+const KNOWN: usize = 1 << 19;
 
 /// Gathers keys and writes records.
 pub struct ReadBack {
@@ -68,6 +71,8 @@ pub struct ReadBack {
     reader: Reader,
     writer: FlatWriter,
     tables: BTreeMap<(String, String), TableKeys>,
+    /// Images that were gathered before, by their sums: journals of several sinks, and the log, have the same ones.
+    known: BTreeSet<u128>,
 }
 
 impl ReadBack {
@@ -88,11 +93,12 @@ impl ReadBack {
             reader: Reader::new(),
             writer,
             tables: BTreeMap::new(),
+            known: BTreeSet::new(),
         }
     }
 
-    /// Takes in the keys of a record; those that are not changes of this pipeline are passed over. `kept`: the
-    /// transactions that are not lost.
+    /// Takes in the keys of a record; those that are not changes of this pipeline are passed over, and images that this
+    /// has had already: what they need is read. `kept`: the transactions that are not lost.
     pub fn gather(&mut self, record: &ConsumedRecord, kept: &GtidSet) -> Result<(), Stop> {
         let change = match self.reader.read(record) {
             Ok(Incoming::Change(change)) => change,
@@ -143,6 +149,16 @@ impl ReadBack {
         lost: Option<bool>,
     ) -> Result<(), Stop> {
         let shape = &change.shape;
+        let inserted_by_lost = lost.filter(|_| change.kind == ChangeKind::Insert && change.headers.read.is_none());
+        let own = |field: &Field<'_>| match field {
+            Field::Absent => ImageField::Absent,
+            Field::Null => ImageField::Null,
+            Field::Text(text) => ImageField::Text((*text).to_owned()),
+        };
+        let image = Image { shape: Arc::clone(shape), partition, fields: fields.iter().map(own).collect() };
+        if !self.is_new(&image, inserted_by_lost) {
+            return Ok(());
+        }
         let key: Option<Vec<String>> =
             shape.primary_key.iter().map(|&index| fields[index].text().map(str::to_owned)).collect();
         let key = key.filter(|key| !key.is_empty()).ok_or_else(|| {
@@ -159,21 +175,27 @@ impl ReadBack {
             table.columns = names.to_vec();
         }
         let facts = table.keys.entry(key).or_default();
-        if change.kind == ChangeKind::Insert && change.headers.read.is_none() {
-            facts.inserted_by_lost |= lost == Some(true);
-            facts.inserted_by_kept |= lost == Some(false);
-        }
-        let own = |field: &Field<'_>| match field {
-            Field::Absent => ImageField::Absent,
-            Field::Null => ImageField::Null,
-            Field::Text(text) => ImageField::Text((*text).to_owned()),
-        };
-        let fields = fields.iter().map(own).collect();
-        let image = Image { shape: Arc::clone(shape), partition, fields };
+        facts.inserted_by_lost |= inserted_by_lost == Some(true);
+        facts.inserted_by_kept |= inserted_by_lost == Some(false);
         if !facts.images.contains(&image) {
             facts.images.push(image);
         }
         Ok(())
+    }
+
+    /// Whether this image has not been gathered before, with the same to tell about it.
+    fn is_new(&mut self, image: &Image, inserted_by_lost: Option<bool>) -> bool {
+        let half = |which: u8| {
+            let mut hasher = DefaultHasher::new();
+            let Image { shape, partition, fields } = image;
+            (which, &shape.database, &shape.table, partition, inserted_by_lost).hash(&mut hasher);
+            for (column, field) in shape.columns.iter().zip(fields) {
+                (&column.name, field).hash(&mut hasher);
+            }
+            u128::from(hasher.finish())
+        };
+        let sum = half(0) << 64 | half(1);
+        if self.known.len() < KNOWN { self.known.insert(sum) } else { !self.known.contains(&sum) }
     }
 
     /// Takes the gathered keys out, table by table, in batches.

@@ -1,8 +1,8 @@
 //! Repairs: after an epoch's rise every key in the log after the common point is read again and emitted as a read row
 //! (protocol §4 step 6). Whoever leads finishes this before streaming.
 //!
-//! The log is read piece by piece, so memory is bounded whatever its length; a key that comes again is read again. Must
-//! not choose where a repair starts: that stands in the pending list.
+//! The log is read piece by piece, so memory is bounded whatever its length; a key that comes again with another image
+//! is read again. Must not choose where a repair starts: that stands in the pending list.
 
 use tokio::time::{Instant, timeout_at};
 
@@ -15,17 +15,35 @@ use crate::branch::{self, Branch};
 use crate::cause::{Cause, Stop};
 use crate::format::{EventContext, RecordBuffer};
 use crate::gtid::GtidSet;
-use crate::ports::log::{LogError, LogProducer, Record};
+use crate::ports::log::{ConsumedRecord, LogError, LogProducer, Record};
 use crate::ports::source::{RowsRead, RowsWanted};
 use crate::position::Position;
 use crate::state::PendingRepair;
 
-/// Records of the log looked at in one piece, at first; then as many as stay near [`PIECE_BYTES`].
-const PIECE: usize = 64;
 /// The most records of a piece.
 const MOST: usize = 1_024;
 /// The bytes of values that a piece is meant to have.
 const PIECE_BYTES: usize = 2 << 20;
+
+/// How many records are looked at in one piece: as many as stay near [`PIECE_BYTES`].
+#[derive(Debug, Clone, Copy)]
+pub struct Piece {
+    /// How many now.
+    pub records: usize,
+}
+
+impl Piece {
+    /// The first one.
+    pub fn first() -> Self {
+        Self { records: 64 }
+    }
+
+    /// Takes in what a piece has come to.
+    pub fn came(&mut self, records: &[ConsumedRecord]) {
+        let bytes: usize = records.iter().filter_map(|record| record.value.as_ref()).map(Vec::len).sum();
+        self.records = if bytes > PIECE_BYTES { (self.records / 2).max(1) } else { (self.records * 2).min(MOST) };
+    }
+}
 
 impl Leader {
     /// Whether a pending repair has not been read yet, and is not to be left out.
@@ -63,15 +81,15 @@ impl Leader {
         let mut seen = GtidSet::default();
         // Of the first read: a restart after it may have lost what was shown.
         let seen_at_ms = self.course.env.wall_ms();
-        let mut keys = self.repair_journalled(producer, &kept, &mut seen).await?;
+        let mut back = ReadBack::new(&self.course.config);
+        let mut keys = self.repair_journalled(producer, &kept, &mut back, &mut seen).await?;
         if self.fallback.is_direct() {
             self.repaired_directly();
             return Ok(());
         }
         let topic = self.course.ports.log.topic(&self.course.config.topic).await?;
         let marked = repair.topic_id == topic.id && repair.low_water.len() == topic.watermarks.len();
-        let mut back = ReadBack::new(&self.course.config);
-        let mut count = PIECE;
+        let mut piece = Piece::first();
         for (partition, &(first, end)) in topic.watermarks.iter().enumerate() {
             let mut next = if marked { repair.low_water[partition].max(first) } else { first };
             while next < end {
@@ -81,25 +99,14 @@ impl Leader {
                 }
                 let log = &self.course.ports.log;
                 let (records, reached) =
-                    log.read(&self.course.config.topic, partition as u32, next, end, count).await?;
+                    log.read(&self.course.config.topic, partition as u32, next, end, piece.records).await?;
                 if reached <= next {
                     let detail = format!("partition {partition} ends at {next}, below {end}");
                     return Err(LogError::Unavailable(detail).into());
                 }
                 next = reached;
-                let bytes: usize = records.iter().filter_map(|record| record.value.as_ref()).map(Vec::len).sum();
-                count = if bytes > PIECE_BYTES { (count / 2).max(1) } else { (count * 2).min(MOST) };
-                for record in &records {
-                    back.gather(record, &kept)?;
-                }
-                let mut buffer = RecordBuffer::new();
-                for batch in back.take() {
-                    keys += batch.keys.len() as u64;
-                    let read = self.read_batch(&batch, &kept).await?;
-                    seen.add(&read.may_show);
-                    self.write_batch(&mut back, batch, &read, self.carried.offset, &mut buffer)?;
-                }
-                self.deliver(producer, &buffer).await?;
+                piece.came(&records);
+                keys += self.repair_piece(&records, &kept, &mut back, producer, &mut seen).await?;
             }
         }
         self.course.meters.repaired_rows.add(keys);
@@ -114,6 +121,30 @@ impl Leader {
         self.show();
         tracing::warn!(epoch = repair.epoch, keys, "repaired");
         Ok(())
+    }
+
+    /// Reads the keys of some records again and emits their rows; how many keys there were. What the rows may show is
+    /// added to `seen`.
+    pub async fn repair_piece(
+        &mut self,
+        records: &[ConsumedRecord],
+        kept: &GtidSet,
+        back: &mut ReadBack,
+        producer: &mut dyn LogProducer,
+        seen: &mut GtidSet,
+    ) -> Result<u64, StreamEnd> {
+        for record in records {
+            back.gather(record, kept)?;
+        }
+        let (mut keys, mut buffer) = (0, RecordBuffer::new());
+        for batch in back.take() {
+            keys += batch.keys.len() as u64;
+            let read = self.read_batch(&batch, kept).await?;
+            seen.add(&read.may_show);
+            self.write_batch(back, batch, &read, self.carried.offset, &mut buffer)?;
+        }
+        self.deliver(producer, &buffer).await?;
+        Ok(keys)
     }
 
     /// Puts a read onto the pending list before it is emitted: until what it shows is carried, a server that loses that

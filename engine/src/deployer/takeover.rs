@@ -104,14 +104,22 @@ impl Takeover {
     async fn run(mut self, czxid: i64) -> Result<(Leader, Box<dyn LogProducer>), Halt> {
         let config = Arc::clone(&self.course.config);
         tracing::info!(pipeline = config.pipeline, term = self.term, "taking over");
-        let topic;
-        (self, topic) = self.topic().await?;
-        if topic.partitions() < config.partitions {
-            let (found, wanted) = (topic.partitions(), config.partitions);
-            let detail = format!("topic {} has {found} partitions, configured are {wanted}", config.topic);
-            return Err(Halt::Stop(Stop::new(Cause::TopicUnfit, detail)));
-        }
-        let producer = repeat!(self, "fence", self.fence(topic.partitions()));
+        let mut attempts = self.course.attempts("fence");
+        let producer = loop {
+            // Asked again after each failure: Kafka may have gone away just now, and documents do not wait for it.
+            let topic;
+            (self, topic) = self.topic().await?;
+            if topic.partitions() < config.partitions {
+                let (found, wanted) = (topic.partitions(), config.partitions);
+                let detail = format!("topic {} has {found} partitions, configured are {wanted}", config.topic);
+                return Err(Halt::Stop(Stop::new(Cause::TopicUnfit, detail)));
+            }
+            match self.fence(topic.partitions()).await {
+                Ok(producer) => break producer,
+                Err(failure) => attempts.again(failure, Some(&mut self.session)).await?,
+            }
+        };
+        attempts.succeeded();
         let (topic, tail) = repeat!(self, "tail", self.tail());
         let asked = self.state.as_ref().is_none_or(|state| state.order.is_some());
         let meta_epoch =

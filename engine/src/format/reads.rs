@@ -17,7 +17,7 @@ pub const READ_INDEX: u32 = 16;
 pub const READ_ROWS: usize = 16;
 
 /// A column of an image as the log has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ImageField {
     /// The log does not say.
     Absent,

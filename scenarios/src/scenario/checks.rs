@@ -180,6 +180,9 @@ pub(super) fn check_whole(scenario: &Scenario) -> Result<(), String> {
     if scenario.expect.fallbacks_at_least.is_some_and(|count| count > 0) && topology.fallback.is_none() {
         return Err("fallbacks are expected, but `topology` has no `fallback`".into());
     }
+    if topology.semi_sync && topology.standbys == 0 {
+        return Err("`semi_sync` in `topology` needs `standbys`: nobody would answer".into());
+    }
     if topology.standbys > 2 {
         return Err("`topology` has more than 2 standbys".into());
     }

@@ -50,6 +50,7 @@ fn draw_past(seed: u64, topology: &mut Topology, workload: &mut Work) -> Vec<Fau
     match rng.below(4) {
         0 => {
             topology.standbys = 1 + rng.below(2) as u32;
+            topology.semi_sync = Rng::new(seed ^ 0x7365_6d69).below(2) == 0;
             let lag = Some(Span::from_millis(500 + rng.below(8_000)));
             let mut faults = vec![Fault { at: at(&mut rng), lasts: lag, ..Fault::new(FaultKind::ReplicasLag) }];
             let count = 1 + rng.below(u64::from(topology.standbys));

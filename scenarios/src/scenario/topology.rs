@@ -98,6 +98,9 @@ pub struct Topology {
     pub deployers: u32,
     /// Servers that follow each source's `mysql` and that its deployers know: `mysql-2`, …
     pub standbys: u32,
+    /// Commits wait until a standby has them (`AFTER_SYNC`), at most ten seconds.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub semi_sync: bool,
     /// Adapter processes, each with all sinks: `adapter-1`, …
     pub adapters: u32,
     /// Partitions of each topic.
@@ -125,6 +128,7 @@ impl Default for Topology {
         Self {
             deployers: 2,
             standbys: 0,
+            semi_sync: false,
             adapters: 2,
             partitions: 3,
             fencing: Fencing::Transactions,

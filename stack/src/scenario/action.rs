@@ -42,6 +42,15 @@ impl Action {
             _ => None,
         }
     }
+
+    /// The kind of services that it meets, and which must stand for it.
+    pub fn services(&self) -> Option<&'static str> {
+        match self {
+            Self::ServicesDown(kind) | Self::ServicesRestart(kind) | Self::ServicesSilent(kind) => Some(kind),
+            Self::Sql(_) | Self::Failover | Self::ReplicasLag | Self::LoseTail => Some("mysql"),
+            Self::Kill(_) | Self::Pause(_) | Self::Cut(..) | Self::Hold(..) | Self::Busy(_) => None,
+        }
+    }
 }
 
 /// A process of the pipeline.

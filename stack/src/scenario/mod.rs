@@ -190,6 +190,13 @@ fn plan(scenario: &Scenario) -> (Vec<Planned>, Vec<Told>) {
     (planned, skipped)
 }
 
+/// Takes the faults that begin by now. One whose services still start, after an earlier fault, waits until they stand:
+/// how long that takes is the machine's business.
+fn take_due(planned: &mut Vec<Planned>, now: Duration, starts: impl Fn(&'static str) -> bool) -> Vec<Planned> {
+    let due = |fault: &mut Planned| fault.begin <= now && !fault.action.services().is_some_and(&starts);
+    planned.extract_if(.., due).collect()
+}
+
 async fn play(cast: &mut Cast, arguments: &Arguments, bar: &ProgressBar) -> Result<Outcome> {
     let scenario = &arguments.scenario;
     let (planned, skipped) = plan(scenario);
@@ -295,12 +302,12 @@ impl Stage {
         bar: &ProgressBar,
         brisk: bool,
     ) -> Result<Option<String>> {
-        let mut planned = planned.into_iter().peekable();
+        let mut planned = planned;
         let length = scenario.length.duration();
         let patience = length + scenario.expect.stops_with.map_or(Duration::ZERO, |_| PATIENCE);
         loop {
             let now = self.begun.elapsed();
-            while let Some(fault) = planned.next_if(|fault| fault.begin <= now) {
+            for fault in take_due(&mut planned, now, |kind| self.beside.iter().any(|starting| starting.kind == kind)) {
                 self.begin(cast, scenario, fault, work).await?;
             }
             self.undo(cast, now).await?;
@@ -315,7 +322,7 @@ impl Stage {
                     return Ok(Some(cause.name().to_owned()));
                 }
             }
-            if self.open.is_empty() && planned.peek().is_none() {
+            if self.open.is_empty() && planned.is_empty() {
                 let goes_on = scenario.expect.stops_with.is_none();
                 let settled = brisk && goes_on && self.beside.is_empty() && self.aftermath_is_over();
                 if settled {
@@ -379,10 +386,10 @@ impl Stage {
     async fn look(&mut self, cast: &mut Cast) -> Result<()> {
         self.watch.look(&cast.fleet, &self.paused).await;
         let (done, going): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.beside).into_iter().partition(tokio::task::JoinHandle::is_finished);
+            std::mem::take(&mut self.beside).into_iter().partition(|starting| starting.task.is_finished());
         self.beside = going;
-        for task in done {
-            task.await.context("work beside the run")??;
+        for starting in done {
+            starting.task.await.context("work beside the run")??;
             self.last_end = Some(Instant::now());
         }
         for (name, code, tail) in cast.fleet.ended()? {
@@ -439,4 +446,34 @@ fn progress(scenario: &Scenario) -> ProgressBar {
         bar.set_style(style);
     }
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_waits_for_services_that_still_start_and_holds_up_no_other() {
+        let fault = |index, second, action| Planned {
+            index,
+            action,
+            begin: Duration::from_secs(second),
+            lasts: Duration::from_secs(1),
+        };
+        let mut planned = vec![
+            fault(0, 1, Action::ServicesDown("kafka")),
+            fault(1, 2, Action::Sql(&["FLUSH BINARY LOGS"])),
+            fault(2, 3, Action::ServicesDown("kafka")),
+            fault(3, 9, Action::Kill(Who::Leader)),
+        ];
+        let mut at = |second, starting: &[&str]| -> Vec<usize> {
+            let due = take_due(&mut planned, Duration::from_secs(second), |kind| starting.contains(&kind));
+            due.iter().map(|fault| fault.index).collect()
+        };
+        assert_eq!(at(1, &["mysql"]), [0]);
+        assert_eq!(at(5, &["kafka"]), [1], "the broker starts; the server stands");
+        assert_eq!(at(6, &["kafka", "mysql"]), [0; 0]);
+        assert_eq!(at(7, &[]), [2]);
+        assert_eq!(at(9, &["kafka"]), [3], "a process of the pipeline needs nobody to stand");
+    }
 }

@@ -26,8 +26,8 @@ pub enum Undo {
     Start(String),
     /// Let this process go on.
     Resume(String),
-    /// Start these services.
-    StartServices(Vec<String>),
+    /// Start these services, of that kind.
+    StartServices(&'static str, Vec<String>),
     /// Let these services go on.
     ResumeServices(Vec<String>),
     /// Open the links from this process to that service.
@@ -38,8 +38,17 @@ pub enum Undo {
     Lose(String, PathBuf, Instant),
 }
 
-/// Work that goes on beside the run.
-pub type Beside = Vec<JoinHandle<Result<()>>>;
+/// Work that goes on beside the run: services of a kind that start.
+pub type Beside = Vec<Starting>;
+
+/// A service that starts.
+#[derive(Debug)]
+pub struct Starting {
+    /// Its kind. No other fault meets services of this kind meanwhile.
+    pub kind: &'static str,
+    /// Ends when the service stands.
+    pub task: JoinHandle<Result<()>>,
+}
 
 /// Begins a fault. Returns what it met, for the report, and what its end undoes.
 ///
@@ -74,13 +83,14 @@ pub async fn begin(
             for service in &services {
                 cast.stack_of(service).service(service)?.kill().await?;
             }
-            (format!("SIGKILL to {}", services.join(", ")), Undo::StartServices(services))
+            (format!("SIGKILL to {}", services.join(", ")), Undo::StartServices(kind, services))
         }
         Action::ServicesRestart(kind) => {
             let services = cast.services(kind)?;
             for service in services.clone() {
                 let stack = Arc::clone(cast.stack_of(&service));
-                beside.push(tokio::spawn(async move { stack.service(&service)?.restart().await }));
+                let task = tokio::spawn(async move { stack.service(&service)?.restart().await });
+                beside.push(Starting { kind, task });
             }
             (format!("restart of {}", services.join(", ")), Undo::Nothing)
         }
@@ -153,10 +163,11 @@ pub async fn end(
             paused.retain(|other| *other != name);
             cast.fleet.process(&name)?.resume()?;
         }
-        Undo::StartServices(services) => {
+        Undo::StartServices(kind, services) => {
             for service in services {
                 let stack = Arc::clone(cast.stack_of(&service));
-                beside.push(tokio::spawn(async move { stack.service(&service)?.start().await }));
+                let task = tokio::spawn(async move { stack.service(&service)?.start().await });
+                beside.push(Starting { kind, task });
             }
         }
         Undo::ResumeServices(services) => {
@@ -166,13 +177,9 @@ pub async fn end(
         }
         Undo::Open(name, service) => set(cast, &name, &service, Mode::Open)?,
         Undo::Lose(service, kept, since) => {
-            beside.push(tokio::spawn(tail::lose(
-                Arc::clone(cast.stack_of(&service)),
-                service,
-                kept,
-                since,
-                probes.clone(),
-            )));
+            let stack = Arc::clone(cast.stack_of(&service));
+            let task = tokio::spawn(tail::lose(stack, service, kept, since, probes.clone()));
+            beside.push(Starting { kind: "mysql", task });
         }
         Undo::Replicate => replicas(cast, "START REPLICA").await?,
     }

@@ -10,12 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::Arc;
 
+use crate::deployer::repair::Piece;
 use crate::ports::index::{BulkOp, IndexError, SearchIndex};
 use crate::ports::log::ConsumedRecord;
 use crate::version::Version;
-
-/// Entries read in one page.
-const PAGE: usize = 200;
 
 /// One sink's journal of one run.
 #[derive(Clone)]
@@ -97,19 +95,46 @@ impl Journal {
         Ok(true)
     }
 
-    /// The entries after an id and before another, and the id to go on after; `None`: that was the end.
-    pub async fn page(
-        &self,
-        after: Option<&str>,
-        before: Option<&str>,
-    ) -> Result<(Vec<ConsumedRecord>, Option<String>), IndexError> {
-        let mut found = self.cluster.scan(&self.index, &json!({ "match_all": {} }), after, PAGE).await?;
-        found.retain(|(id, _)| before.is_none_or(|before| id.as_str() < before));
+    /// What was written, piece by piece; entries from the id `before` on are left out.
+    pub fn pages(&self, before: Option<String>) -> Pages<'_> {
+        Pages { journal: self, before, after: None, piece: Piece::first(), ended: false }
+    }
+
+    /// Deletes it.
+    pub async fn delete(&self) -> Result<(), IndexError> {
+        self.cluster.delete_index(&self.index).await
+    }
+}
+
+/// A journal that is being read.
+pub struct Pages<'a> {
+    journal: &'a Journal,
+    before: Option<String>,
+    /// The id of the last entry so far.
+    after: Option<String>,
+    piece: Piece,
+    ended: bool,
+}
+
+impl Pages<'_> {
+    /// The next entries as records; `None`: that was the end.
+    pub async fn next(&mut self) -> Result<Option<Vec<ConsumedRecord>>, IndexError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let Journal { cluster, index } = self.journal;
+        let wanted = self.piece.records;
+        let found = cluster.scan(index, &json!({ "match_all": {} }), self.after.as_deref(), wanted).await?;
+        self.ended = found.len() < wanted;
         let mut records = Vec::with_capacity(found.len());
-        for (id, source) in &found {
-            let entry: Written = serde_json::from_slice(source).map_err(|error| IndexError::Other {
+        for (id, source) in found {
+            if self.before.as_ref().is_some_and(|before| id >= *before) {
+                self.ended = true;
+                break;
+            }
+            let entry: Written = serde_json::from_slice(&source).map_err(|error| IndexError::Other {
                 status: 200,
-                reason: format!("journal {}, entry {id}: {error}", self.index),
+                reason: format!("journal {index}, entry {id}: {error}"),
             })?;
             records.push(ConsumedRecord {
                 partition: entry.partition,
@@ -119,13 +144,10 @@ impl Journal {
                 headers: entry.headers.into_iter().map(|(name, value)| (name, value.into_bytes())).collect(),
                 timestamp_ms: 0,
             });
+            self.after = Some(id);
         }
-        Ok((records, found.into_iter().last().map(|(id, _)| id)))
-    }
-
-    /// Deletes it.
-    pub async fn delete(&self) -> Result<(), IndexError> {
-        self.cluster.delete_index(&self.index).await
+        self.piece.came(&records);
+        Ok(Some(records))
     }
 }
 

@@ -147,7 +147,18 @@ impl Fallback {
 
     /// Kafka acknowledges nothing, or cannot be opened.
     pub fn silent(&mut self) {
-        self.silent_since.get_or_insert_with(Instant::now);
+        self.silent_since(Instant::now());
+    }
+
+    /// A question asked then has had no answer.
+    pub fn silent_since(&mut self, asked: Instant) {
+        self.silent_since.get_or_insert(asked);
+    }
+
+    /// How long an answer of Kafka's is waited for where documents can be written without it; `None`: as long as the
+    /// client waits.
+    pub fn patience(&self) -> Option<Duration> {
+        (self.wish() != Wish::Off).then(|| self.switch.patience()).flatten()
     }
 
     /// Kafka has something to acknowledge, if so it is; [`Fallback::heard`] when it does.

@@ -7,7 +7,6 @@ use crate::canary::{self, Canary};
 use crate::deployer::leader::Leader;
 use crate::deployer::readback::ReadBack;
 use crate::deployer::stream::StreamEnd;
-use crate::format::RecordBuffer;
 use crate::gtid::GtidSet;
 use crate::ports::index::IndexError;
 use crate::ports::log::LogProducer;
@@ -27,6 +26,7 @@ impl Leader {
         &mut self,
         producer: &mut dyn LogProducer,
         kept: &GtidSet,
+        back: &mut ReadBack,
         seen: &mut GtidSet,
     ) -> Result<u64, StreamEnd> {
         let Some(sinks) = self.course.direct.clone().filter(|_| !canary::on(Canary::JournalUnrepaired)) else {
@@ -38,28 +38,12 @@ impl Leader {
                 if !journal.open().await.map_err(again)? {
                     continue;
                 }
-                let mut after = None;
                 // What this very repair writes is not to be read again.
                 let before = self.fallback.before_this_log().filter(|_| run.term == self.term);
-                loop {
+                let mut pages = journal.pages(before);
+                while let Some(records) = pages.next().await.map_err(again)? {
                     self.session.until_live().await.map_err(StreamEnd::Halt)?;
-                    let (records, last) = journal.page(after.as_deref(), before.as_deref()).await.map_err(again)?;
-                    let mut back = ReadBack::new(&self.course.config);
-                    for record in &records {
-                        back.gather(record, kept)?;
-                    }
-                    let mut buffer = RecordBuffer::new();
-                    for batch in back.take() {
-                        keys += batch.keys.len() as u64;
-                        let read = self.read_batch(&batch, kept).await?;
-                        seen.add(&read.may_show);
-                        self.write_batch(&mut back, batch, &read, self.carried.offset, &mut buffer)?;
-                    }
-                    self.deliver(producer, &buffer).await?;
-                    match last {
-                        Some(last) => after = Some(last),
-                        None => break,
-                    }
+                    keys += self.repair_piece(&records, kept, back, producer, seen).await?;
                 }
             }
         }

@@ -115,14 +115,9 @@ impl Fallback {
                 if !journal.open().await? {
                     continue;
                 }
-                let mut after = None;
-                loop {
-                    let (records, last) = journal.page(after.as_deref(), None).await?;
+                let mut pages = journal.pages(None);
+                while let Some(records) = pages.next().await? {
                     records.iter().for_each(|record| tail.see(record, &course.config.pipeline));
-                    match last {
-                        Some(last) => after = Some(last),
-                        None => break,
-                    }
                 }
             }
             let shown = tail.highest.filter(|_| tail.epoch == epoch);

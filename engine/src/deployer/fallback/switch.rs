@@ -77,6 +77,11 @@ impl Switch {
         self.phase
     }
 
+    /// After how long a silence of Kafka's documents are written directly without being told; `None`: never.
+    pub fn patience(&self) -> Option<Duration> {
+        self.config.automatic.then_some(self.config.after)
+    }
+
     /// Takes up what a predecessor left: documents were written directly, and Kafka's path has not passed that.
     pub fn catch_up(&mut self) {
         if self.phase == Phase::Normal {

@@ -89,11 +89,8 @@ impl Cluster {
         self.next - 1
     }
 
-    /// What every request meets first.
+    /// What every request meets first, once there are brokers.
     pub fn reach(&mut self) -> Result<(), LogError> {
-        if !self.up {
-            return Err(LogError::Unavailable("all brokers are down".into()));
-        }
         match self.faults.take(|fault| fault == KafkaFault::Unavailable) {
             Some(_) => Err(LogError::Unavailable("the request timed out".into())),
             None => Ok(()),

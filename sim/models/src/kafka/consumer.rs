@@ -12,6 +12,9 @@ use towpath_engine::ports::log::{Committed, ConsumerEvent, LogConsumer, LogError
 /// Records handed out by one call.
 const MAX_RECORDS: usize = 500;
 
+/// How often a member says that no broker can be reached.
+const TELLS_EVERY: Duration = Duration::from_secs(1);
+
 /// Where the member reads.
 #[derive(Debug, Clone, Copy, Default)]
 struct Place {
@@ -28,16 +31,27 @@ pub(crate) struct ModelConsumer {
     places: BTreeMap<u32, Place>,
     /// Where the next fetch begins, so that no partition starves.
     turn: u32,
+    /// When it last said that no broker can be reached.
+    told: Option<Instant>,
 }
 
 impl ModelConsumer {
     pub fn new(kafka: Kafka, topic: &str, group: &str, member: u64) -> Self {
-        Self { kafka, topic: topic.into(), group: group.into(), member, places: BTreeMap::new(), turn: 0 }
+        Self { kafka, topic: topic.into(), group: group.into(), member, places: BTreeMap::new(), turn: 0, told: None }
     }
 
     /// The next event, if there is one now.
     fn poll(&mut self, cluster: &mut Cluster) -> Result<Option<ConsumerEvent>, LogError> {
-        if !cluster.up || cluster.faults.take(|fault| fault == KafkaFault::Unavailable).is_some() {
+        if !cluster.up {
+            // As the client library does with each attempt to connect that has failed.
+            let quiet = self.told.is_some_and(|told| told.elapsed() < TELLS_EVERY);
+            if quiet {
+                return Ok(None);
+            }
+            self.told = Some(Instant::now());
+            return Err(LogError::Unavailable("no broker can be reached".into()));
+        }
+        if cluster.faults.take(|fault| fault == KafkaFault::Unavailable).is_some() {
             return Ok(None);
         }
         let timeout = cluster.config.session_timeout;
@@ -153,6 +167,10 @@ impl LogConsumer for ModelConsumer {
     }
 
     async fn start(&mut self, partition: u32, offset: i64) -> Result<(), LogError> {
+        // One that is read already is sought, which the brokers are asked for.
+        if self.places.get(&partition).is_some_and(|place| place.next.is_some()) {
+            self.kafka.ask(|_| Ok(())).await?;
+        }
         match self.places.get_mut(&partition) {
             Some(place) => place.next = Some(offset),
             None => return Err(LogError::Failed(format!("partition {partition} is not assigned to this consumer"))),
@@ -171,22 +189,23 @@ impl LogConsumer for ModelConsumer {
     }
 
     async fn commit(&mut self, offsets: &BTreeMap<u32, Committed>) -> Result<bool, LogError> {
-        self.kafka.change(|cluster| {
-            cluster.reach()?;
+        let (group, topic, member) = (&self.group, &self.topic, self.member);
+        let commit = |cluster: &mut Cluster| {
             if cluster.faults.take(|fault| fault == KafkaFault::GroupCommitRefused).is_some() {
                 return Ok(false);
             }
             let timeout = cluster.config.session_timeout;
-            let Some(group) = cluster.groups.get_mut(&self.group) else { return Ok(false) };
+            let Some(group) = cluster.groups.get_mut(group) else { return Ok(false) };
             group.expire(timeout);
-            let current = group.members.get(&self.member).is_some_and(|m| m.generation == group.generation);
+            let current = group.members.get(&member).is_some_and(|m| m.generation == group.generation);
             if current {
                 for (partition, place) in offsets {
-                    group.committed.insert((self.topic.clone(), *partition), place.clone());
+                    group.committed.insert((topic.clone(), *partition), place.clone());
                 }
             }
             Ok(current)
-        })
+        };
+        self.kafka.ask(commit).await
     }
 
     async fn release(&mut self, partitions: &[u32]) -> Result<(), LogError> {
@@ -199,16 +218,21 @@ impl LogConsumer for ModelConsumer {
     }
 
     async fn watermarks(&mut self, partition: u32) -> Result<(i64, i64), LogError> {
-        self.kafka.change(|cluster| {
-            cluster.reach()?;
-            let log = cluster.topic(&self.topic)?.partitions.get(partition as usize);
-            let log = log.ok_or_else(|| LogError::Topic(format!("{} has no partition {partition}", self.topic)))?;
+        let topic = &self.topic;
+        let marks = |cluster: &mut Cluster| {
+            let log = cluster.topic(topic)?.partitions.get(partition as usize);
+            let log = log.ok_or_else(|| LogError::Topic(format!("{topic} has no partition {partition}")))?;
             Ok((log.start, log.end()))
-        })
+        };
+        self.kafka.ask(marks).await
     }
 
     async fn close(&mut self) {
         self.places.clear();
+        if !self.kafka.is_up_in_time().await {
+            // Nobody hears that it leaves: it stays a member until its session ends.
+            return;
+        }
         self.kafka.change(|cluster| {
             if let Some(group) = cluster.groups.get_mut(&self.group) {
                 group.leave(self.member);

@@ -2,7 +2,7 @@
 //!
 //! The engine sees it through [`towpath_engine::ports::log::EventLog`], which [`Kafka`] implements. Control methods do
 //! to it what happens to clusters: outage, retention, a topic made anew, lost answers, records that fail and leave
-//! gaps.
+//! gaps. Requests wait for brokers that are away as long as the client library does, then fail.
 //!
 //! Stricter than the real one: a consumer that is dropped without `close` stays a member until its session ends; a
 //! commit between a new generation and the member's next call is refused; a record on its way (see
@@ -21,8 +21,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::Instant;
-use towpath_engine::ports::log::ConsumedRecord;
+use tokio::time::{Instant, timeout_at};
+use towpath_engine::ports::log::{ConsumedRecord, LogError};
 
 /// How a model cluster is set.
 #[derive(Debug, Clone)]
@@ -35,7 +35,7 @@ pub struct KafkaConfig {
     pub transaction_timeout: Duration,
     /// A group member not heard of for longer is thrown out.
     pub session_timeout: Duration,
-    /// How long a commit or abort waits for the brokers.
+    /// How long a request waits for the brokers.
     pub request_timeout: Duration,
     /// Whether clients may create topics.
     pub may_create_topics: bool,
@@ -99,6 +99,32 @@ impl Kafka {
         };
         self.changed.send_modify(|n| *n += 1);
         result
+    }
+
+    /// A request: what the client library asks of brokers, for which it waits.
+    async fn ask<T>(&self, request: impl FnOnce(&mut Cluster) -> Result<T, LogError>) -> Result<T, LogError> {
+        if !self.is_up_in_time().await {
+            return Err(LogError::Unavailable("no broker can be reached".into()));
+        }
+        self.change(|cluster| {
+            cluster.reach()?;
+            request(cluster)
+        })
+    }
+
+    /// Whether brokers answer before a request's deadline.
+    async fn is_up_in_time(&self) -> bool {
+        let mut changed = self.changed.subscribe();
+        let deadline = Instant::now() + lock(&self.state).config.request_timeout;
+        loop {
+            changed.mark_unchanged();
+            if lock(&self.state).up {
+                return true;
+            }
+            if timeout_at(deadline, changed.changed()).await.is_err() {
+                return false;
+            }
+        }
     }
 
     /// Creates a topic, as an operator does; one that exists is left alone.

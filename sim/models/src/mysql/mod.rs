@@ -181,7 +181,13 @@ impl MySql {
 
     /// Changes the state and wakes whoever waits for a change.
     fn change<T>(&self, act: impl FnOnce(&mut Inner, u64) -> T) -> T {
-        let result = act(&mut lock(&self.inner), self.env.wall_ms());
+        let result = {
+            let mut inner = lock(&self.inner);
+            let result = act(&mut inner, self.env.wall_ms());
+            let Inner { semi_sync, server, .. } = &mut *inner;
+            semi_sync.note(server);
+            result
+        };
         self.changed.send_modify(|n| *n += 1);
         result
     }
@@ -293,6 +299,7 @@ impl MySql {
     pub fn reset(&self) {
         self.change(|inner, now| {
             inner.server.reset(now);
+            inner.semi_sync.restarted(&inner.server);
             inner.dumps.clear();
         });
     }
@@ -376,7 +383,16 @@ impl MySql {
 }
 
 impl Inner {
+    /// Everything that this server has, applied or not.
+    fn received(&self) -> Gtids {
+        let mut known = self.server.executed.clone();
+        let relay = self.channel.iter().flat_map(|channel| &channel.relay);
+        relay.for_each(|logged| known.add(&logged.source, logged.number));
+        known
+    }
+
     fn restarted(&mut self) {
+        self.semi_sync.restarted(&self.server);
         self.dumps.clear();
         self.up = true;
         self.started = Instant::now();

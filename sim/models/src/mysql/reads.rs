@@ -5,20 +5,19 @@
 use towpath_engine::schema::{Column, ColumnType};
 
 use super::rows::{Refusal, put_value};
-use super::value::{TableName, Value, key_bytes};
-use crate::mysql::server::Server;
+use super::server::Table;
+use super::value::{Value, key_bytes};
 
 /// A row's values in the form of the port.
 type RawRow = Vec<Option<Vec<u8>>>;
 
 /// The rows with these keys; each key has one text for each of `columns`.
 pub(crate) fn rows_by_key(
-    server: &Server,
-    name: &TableName,
+    table: Option<&Table>,
     columns: &[String],
     keys: &[Vec<String>],
 ) -> Result<Vec<RawRow>, Refusal> {
-    let Some(table) = server.tables.get(name) else { return Ok(Vec::new()) };
+    let Some(table) = table else { return Ok(Vec::new()) };
     let place = |column: &String| {
         table.schema.column_index(column).ok_or_else(|| format!("1054: unknown column '{column}' in 'where clause'"))
     };

@@ -1,7 +1,7 @@
 //! Replication between model servers, step by step: what is received, what is applied, what a promotion leaves behind.
 //!
 //! Nothing happens by itself: a test says when a replica receives and applies, so every lag and every lost tail can be
-//! made. Asynchronous; a source's commit waits for nobody. Not modelled: an ALTER keeps none of a replica's own rows.
+//! made. Whether a source's commits wait for it: `semi_sync`. Not modelled: an ALTER keeps none of a replica's own rows.
 
 use std::collections::VecDeque;
 
@@ -14,7 +14,7 @@ use crate::faults::lock;
 pub(crate) struct Channel {
     source: MySql,
     /// Received and not applied, in the source's order.
-    relay: VecDeque<Logged>,
+    pub relay: VecDeque<Logged>,
     /// Everything received through this channel.
     pub received: Gtids,
     pub receiving: bool,
@@ -47,9 +47,7 @@ impl MySql {
             let Some(channel) = inner.channel.as_ref().filter(|channel| channel.receiving) else {
                 return Err(SqlError("no replication channel receives".into()));
             };
-            let mut known = inner.server.executed.clone();
-            channel.relay.iter().for_each(|logged| known.add(&logged.source, logged.number));
-            (channel.source.clone(), known)
+            (channel.source.clone(), inner.received())
         };
         // The two servers are never locked together.
         let news: Vec<Logged> = {

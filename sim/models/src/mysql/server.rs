@@ -10,6 +10,7 @@ use super::table_map;
 use super::value::{RowOp, TableName, Value, key_bytes};
 use super::xa::Prepared;
 use super::{Commit, MySqlConfig, SqlError};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use towpath_engine::position::FilePosition;
 use towpath_engine::schema::TableSchema;
@@ -399,6 +400,24 @@ impl Server {
                 };
             }
         }
+    }
+
+    /// A table's rows without what the newest `count` transactions did to them.
+    pub fn table_before(&self, name: &TableName, count: usize) -> Option<Cow<'_, Table>> {
+        let table = self.tables.get(name)?;
+        if count == 0 {
+            return Some(Cow::Borrowed(table));
+        }
+        let mut before = table.clone();
+        for undo in self.undo.iter().rev().take(count) {
+            for (_, key, row) in undo.rows.iter().rev().filter(|(of, ..)| of == name) {
+                match row {
+                    Some(row) => before.rows.insert(key.clone(), row.clone()),
+                    None => before.rows.remove(key),
+                };
+            }
+        }
+        Some(Cow::Owned(before))
     }
 
     /// A crash that loses the last transactions (as `sync_binlog=0` can), then a restart. Their GTIDs come again.

@@ -116,7 +116,7 @@ impl BinlogSource for MySql {
         inner.reach()?;
         let config = inner.server.config.clone();
         let all = engine_set(&inner.server.executed)?;
-        let executed = inner.semi_sync.held.as_ref().map_or_else(|| Ok(all.clone()), engine_set)?;
+        let executed = engine_set(inner.semi_sync.committed(&inner.server))?;
         let oldest = inner.server.binlog.files.front().map(|file| file.name()).unwrap_or_default();
         Ok(ServerIdentity {
             flavor: Flavor::MySql,
@@ -204,7 +204,7 @@ impl BinlogSource for MySql {
         let mut inner = lock(&self.inner);
         inner.reach()?;
         let position = if inner.server.config.gtid_mode {
-            Position::Gtid(engine_set(&inner.server.executed)?)
+            Position::Gtid(engine_set(inner.semi_sync.committed(&inner.server))?)
         } else {
             Position::File(inner.end())
         };
@@ -229,14 +229,16 @@ impl BinlogSource for MySql {
         if !server.config.gtid_mode {
             return Err(SourceError::Refused("gtid_mode is not ON: what a row read includes cannot be proven".into()));
         }
-        let executed = engine_set(&server.executed)?;
         let name = TableName::new(wanted.database, wanted.table);
-        let rows = rows_by_key(server, &name, wanted.columns, wanted.keys).map_err(SourceError::Refused)?;
+        let table = server.table_before(&name, inner.semi_sync.waiting(server));
+        let table = table.as_deref();
+        let rows = rows_by_key(table, wanted.columns, wanted.keys).map_err(SourceError::Refused)?;
         Ok(RowsRead {
             server_uuid: server.config.server_uuid.clone(),
-            includes: executed.clone(),
-            may_show: executed,
-            table: server.tables.get(&name).map(|table| table.schema.clone()),
+            includes: engine_set(inner.semi_sync.committed(server))?,
+            // With what is owned: what waits may be committed before the rows are read.
+            may_show: engine_set(&server.executed)?,
+            table: table.map(|table| table.schema.clone()),
             rows,
         })
     }

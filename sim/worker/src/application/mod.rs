@@ -23,6 +23,9 @@ use crate::world::World;
 /// The first order of each further source is so far from those of the one before: no two have an order in common.
 const APART: i64 = 10_000_000;
 
+/// An application's connections to its source.
+const SESSIONS: usize = 8;
+
 /// What one source's customers and clerks do.
 struct Shop {
     /// The place of its pipeline.
@@ -106,6 +109,11 @@ impl<'a> Application<'a> {
         let due = f64::from(work.rate) * times * step.as_secs_f64();
         for index in 0..self.shops.len() {
             self.shops[index].credit += due;
+            let source = world.pipelines[self.shops[index].place].source();
+            if source.waiting_commits() >= SESSIONS {
+                // All of them stand in a commit that waits for a standby.
+                continue;
+            }
             while let Some((place, transaction)) = self.shops[index].next(work.transactions) {
                 self.commit(now, place, &transaction, world, observer)?;
             }

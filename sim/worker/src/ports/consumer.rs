@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use towpath_engine::ports::log::{Committed, ConsumerEvent, LogConsumer, LogError};
 
 use super::CALL_WITHIN;
-use super::log::unavailable;
+use super::log::{request, unavailable};
 use crate::wire::{Link, Lost};
 
 /// The brokers' side looks up from waiting for records this often, so that other calls of the member come through.
@@ -53,14 +53,14 @@ impl RemoteConsumer {
     async fn call<T, F>(
         &self,
         name: &'static str,
-        work: impl FnOnce(Shared) -> F + Send + 'static,
+        work: impl FnOnce(Shared) -> F + Clone + Send + 'static,
     ) -> Result<T, LogError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, LogError>> + Send + 'static,
     {
         let served = Arc::clone(&self.served);
-        self.link.call(name, CALL_WITHIN, move || work(served)).await.map_err(unavailable)?
+        request(&self.link, name, move || work(served)).await
     }
 }
 
@@ -106,11 +106,10 @@ impl LogConsumer for RemoteConsumer {
                 self.number += u64::from(event.is_some());
                 Ok(event)
             }
-            // The client library says nothing while it looks for a broker.
-            Ok(Err(_)) | Err(_) => {
-                tokio::time::sleep(max_wait.min(SLICE)).await;
-                Ok(None)
-            }
+            // Each attempt to connect that fails is told, as the client library does.
+            Ok(Err(lost)) => Err(unavailable(lost)),
+            // The process stops.
+            Err(_) => Ok(None),
         }
     }
 

@@ -2,18 +2,20 @@
 
 use async_trait::async_trait;
 use std::time::Duration;
+use tokio::time::{Instant, sleep};
 use towpath_engine::ports::log::{
     ConsumedRecord, EventLog, LogConsumer, LogError, LogProducer, ProducerMode, TopicInfo,
 };
 use towpath_models::kafka::Kafka;
 
-use super::CALL_WITHIN;
 use super::consumer::RemoteConsumer;
 use super::producer::RemoteProducer;
 use crate::wire::{Link, Lost};
 
-/// A producer's own calls wait for brokers this long, as the client library's do.
+/// Calls wait for brokers this long, as the client library's do.
 pub(super) const REQUEST_WITHIN: Duration = Duration::from_secs(10);
+/// Between two attempts to reach the brokers.
+pub(super) const RETRY: Duration = Duration::from_millis(200);
 
 /// A cluster behind the network.
 pub struct RemoteLog {
@@ -30,14 +32,35 @@ impl RemoteLog {
     async fn call<T, F>(
         &self,
         name: &'static str,
-        work: impl FnOnce(Kafka) -> F + Send + 'static,
+        work: impl FnOnce(Kafka) -> F + Clone + Send + 'static,
     ) -> Result<T, LogError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, LogError>> + Send + 'static,
     {
         let kafka = self.kafka.clone();
-        self.link.call(name, CALL_WITHIN, move || work(kafka)).await.map_err(unavailable)?
+        request(&self.link, name, move || work(kafka)).await
+    }
+}
+
+/// A request. The client library looks for a broker until the deadline.
+pub(super) async fn request<T, F>(
+    link: &Link,
+    name: &'static str,
+    work: impl FnOnce() -> F + Clone + Send + 'static,
+) -> Result<T, LogError>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, LogError>> + Send + 'static,
+{
+    let until = Instant::now() + REQUEST_WITHIN;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        match link.call(name, left, work.clone()).await {
+            Ok(answer) => return answer,
+            Err(Lost::NotSent) if left > RETRY => sleep(RETRY).await,
+            Err(lost) => return Err(unavailable(lost)),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use towpath_engine::ports::log::{Delivery, LogError, LogProducer, ProducerMode, Record};
 
-use super::log::REQUEST_WITHIN;
+use super::log::{REQUEST_WITHIN, RETRY};
 use crate::wire::{Link, Lost};
 
 /// Records that the local queue takes.
@@ -21,8 +21,6 @@ const QUEUE: usize = 20_000;
 const CHUNK: usize = 500;
 /// How long the brokers' side waits for acknowledgements before it says what it has.
 const SLICE: Duration = Duration::from_millis(50);
-/// Between two attempts to reach the brokers.
-const RETRY: Duration = Duration::from_millis(200);
 
 struct Owned {
     partition: u32,

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use towpath_engine::env::Env;
 use towpath_models::mysql::{MySql, MySqlConfig};
@@ -11,6 +12,8 @@ use towpath_scenarios::scenario::{RowMetadata, Topology};
 
 /// Standbys look for news once in so many steps.
 const EVERY: u32 = 5;
+/// A commit waits for a standby's answer so long, then for none: the server's default.
+const WAITS: Duration = Duration::from_secs(10);
 
 /// The servers, in the order in which deployers know them.
 #[derive(Clone)]
@@ -20,6 +23,8 @@ pub struct Sources {
     lagging: Arc<AtomicBool>,
     turned_back: Arc<AtomicBool>,
     steps: Arc<AtomicU32>,
+    /// Commits wait for a standby.
+    semi_sync: bool,
 }
 
 impl Sources {
@@ -34,12 +39,14 @@ impl Sources {
         let first = MySql::new(config(1), env.clone());
         let standby = |number: u32| first.replica(config(number));
         let servers = std::iter::once(first.clone()).chain((2..topology.standbys + 2).map(standby)).collect();
+        first.wait_for_replicas(topology.semi_sync.then_some(WAITS));
         Self {
             servers: Arc::new(servers),
             written: Arc::default(),
             lagging: Arc::default(),
             turned_back: Arc::default(),
             steps: Arc::default(),
+            semi_sync: topology.semi_sync,
         }
     }
 
@@ -58,7 +65,11 @@ impl Sources {
         let step = self.steps.fetch_add(1, Ordering::Relaxed);
         if step.is_multiple_of(EVERY) && !self.lagging.load(Ordering::Relaxed) {
             for server in self.servers.iter().skip(self.written.load(Ordering::Relaxed) + 1) {
-                if server.receive().is_ok_and(|count| count > 0) {
+                let Ok(count) = server.receive() else { continue };
+                if self.semi_sync {
+                    self.written().acknowledge(server);
+                }
+                if count > 0 {
                     let _ = server.apply(usize::MAX);
                 }
             }
@@ -78,6 +89,8 @@ impl Sources {
         self.written().stop();
         server.promote();
         self.servers.iter().skip(next + 1).for_each(|other| other.follow(server));
+        // The last one has nobody to wait for.
+        server.wait_for_replicas((self.semi_sync && next + 1 < self.servers.len()).then_some(WAITS));
         self.written.store(next, Ordering::Relaxed);
         self.turn_back();
         true
