@@ -56,6 +56,8 @@ pub enum Canary {
     DefinitionsStay,
     /// Documents are written directly before the journal knows of it.
     JournalAfterWrite,
+    /// Writes of all sources are taken for equal: the later epoch or offset wins, whoever's it is.
+    RankIgnored,
     /// An epoch's rise reads no journal: what was written directly and is lost stays.
     JournalUnrepaired,
 }
@@ -88,6 +90,7 @@ impl Canary {
         (Self::PreparedForgotten, "prepared-forgotten", "bounds", "xa-across-crash"),
         (Self::DefinitionsStay, "definitions-stay", "checkpoint", "ddl-in-flight"),
         (Self::JournalAfterWrite, "journal-after-write", "documents", "mysql-failover-in-fallback"),
+        (Self::RankIgnored, "rank-ignored", "documents", "hot-to-cold-archive"),
         (Self::JournalUnrepaired, "journal-unrepaired", "documents", "mysql-failover-in-fallback"),
     ];
 }

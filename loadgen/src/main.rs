@@ -28,6 +28,8 @@ enum Command {
     FindMax(commands::find_max::Arguments),
     /// Say what a target needs of each part, from measured runs.
     Plan(commands::plan::Arguments),
+    /// Check the model of `plan` against maxima that `find-max` has measured.
+    CheckModel(commands::check_model::Arguments),
     /// Compare runs: is one worse than the other by more than noise?
     Compare(commands::compare::Arguments),
     /// Run the storm of polls on HOT and on Remind, and compare.
@@ -55,6 +57,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Run(arguments) => commands::run::run(&arguments, cli.json).await,
         Command::FindMax(arguments) => commands::find_max::run(&arguments, cli.json).await,
         Command::Plan(arguments) => commands::plan::run(&arguments, cli.json),
+        Command::CheckModel(arguments) => commands::check_model::run(&arguments, cli.json),
         Command::Compare(arguments) => commands::compare::run(&arguments, cli.json),
         Command::Remind(arguments) => commands::remind::run(&arguments, cli.json).await,
         Command::OwnCost(arguments) => commands::own_cost::run(&arguments, cli.json),

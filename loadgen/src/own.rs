@@ -48,6 +48,19 @@ impl Services {
         Ok(Self { stack, binary, runs: 0 })
     }
 
+    /// Gives HOT and Remind cores that they do not share: a third of the machine's each, at least one. Clusters of
+    /// their own have machines of their own; on one machine what saturates one would slow down the other.
+    ///
+    /// # Errors
+    /// The machine has one core, or the system refuses.
+    pub fn part_hot_from_remind(&self) -> Result<()> {
+        let cores = std::thread::available_parallelism()?.get();
+        ensure!(cores > 1, "HOT and Remind need a core each, and this machine has one");
+        let each = (cores / 3).max(1);
+        self.stack.es("hot")?.service().bind(&(0..each).collect::<Vec<_>>())?;
+        self.stack.es("remind")?.service().bind(&(each..2 * each).collect::<Vec<_>>())
+    }
+
     /// Ends them.
     ///
     /// # Errors

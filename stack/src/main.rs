@@ -110,6 +110,8 @@ enum Bench {
     Pipeline(bench::pipeline::Arguments),
     /// The bare dump, mysqlbinlog, decoding, decoding into records: on a MySQL of its own, each on one core.
     Decode(bench::decode::Arguments),
+    /// Towpath, Debezium and Canal: the same binlog into the same broker, one after the other.
+    Peers(bench::peers::Arguments),
     /// Times without a leader, and freshness around an outage of Kafka, on real processes.
     Failover(bench::failover::Arguments),
 }
@@ -230,6 +232,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
             match what {
                 Bench::Pipeline(arguments) => bench::pipeline::run(&arguments, &towpath_binary()?, json).await?,
                 Bench::Decode(arguments) => bench::decode::run(&arguments, json).await?,
+                Bench::Peers(arguments) => bench::peers::run(&arguments, &towpath_binary()?, json).await?,
                 Bench::Failover(arguments) => {
                     if !bench::failover::run(&arguments, &towpath_binary()?, json).await? {
                         return Ok(ExitCode::FAILURE);

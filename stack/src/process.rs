@@ -7,6 +7,7 @@
 
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
@@ -84,6 +85,32 @@ impl Identity {
         self.signal(marker, Signal::SIGSTOP)?;
         let in_group = |pid: &i32| Stat::read(*pid).is_some_and(|stat| stat.group == self.pid);
         until_stopped(&all_pids().filter(in_group).collect::<Vec<_>>())
+    }
+
+    /// Lets the whole group run on these cores alone (numbers from 0); threads that start later inherit it.
+    ///
+    /// # Errors
+    /// There is no such core, or the system refuses.
+    pub fn bind(&self, marker: &str, cores: &[usize]) -> Result<()> {
+        if !self.group_alive(marker) {
+            return Ok(());
+        }
+        let mut set = CpuSet::new();
+        for core in cores {
+            set.set(*core).with_context(|| format!("there is no core {core}"))?;
+        }
+        let in_group = |pid: &i32| Stat::read(*pid).is_some_and(|stat| stat.group == self.pid);
+        for pid in all_pids().filter(in_group) {
+            for thread in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+                let Some(thread) = thread.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+                match sched_setaffinity(Pid::from_raw(thread), &set) {
+                    // One that has ended meanwhile runs nowhere.
+                    Ok(()) | Err(Errno::ESRCH) => {}
+                    Err(error) => return Err(error).with_context(|| format!("process {pid} cannot be bound")),
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The processes, younger than the leader, that now have the group's id.
@@ -285,6 +312,30 @@ mod tests {
         identity.signal("busy", Signal::SIGKILL).unwrap();
         leader.wait().unwrap();
         assert!(stopped(identity.pid), "what is gone does not run");
+    }
+
+    #[test]
+    fn a_bound_group_runs_on_its_cores_alone() {
+        use std::os::unix::process::CommandExt;
+        let mut leader = std::process::Command::new("sh");
+        leader.args(["-c", "sleep 60 & read line"]).env(MARKER, "bound").process_group(0);
+        let mut leader = leader.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let identity = Identity::of(i32::try_from(leader.id()).unwrap()).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while identity.members("bound").count() < 2 {
+            assert!(Instant::now() < deadline, "the shell starts no sleep");
+        }
+        identity.bind("bound", &[0]).unwrap();
+        let members: Vec<i32> =
+            all_pids().filter(|pid| Stat::read(*pid).is_some_and(|stat| stat.group == identity.pid)).collect();
+        assert_eq!(members.len(), 2);
+        for pid in members {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+            assert!(status.lines().any(|line| line == "Cpus_allowed_list:\t0"), "{status}");
+        }
+        assert!(identity.bind("bound", &[1_000_000]).is_err());
+        identity.signal("bound", Signal::SIGKILL).unwrap();
+        leader.wait().unwrap();
     }
 
     #[test]

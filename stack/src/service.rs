@@ -183,6 +183,14 @@ impl Service {
         self.signal(Signal::SIGCONT)
     }
 
+    /// Lets it run on these cores alone, numbers from 0, until it is started again.
+    ///
+    /// # Errors
+    /// There is no such core, or the system refuses.
+    pub fn bind(&self, cores: &[usize]) -> Result<()> {
+        self.identity().map_or(Ok(()), |identity| identity.bind(&self.marker(), cores))
+    }
+
     /// The last lines of its log.
     #[must_use]
     pub fn log_tail(&self, lines: usize) -> String {

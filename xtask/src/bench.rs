@@ -25,6 +25,12 @@ pub enum What {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Towpath, Debezium and Canal: the same binlog into the same broker, one after the other
+    Peers {
+        /// Arguments passed on (--rows N, --without NAME, --json)
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Criterion benches of the stages, without services
     Stages,
 }
@@ -35,6 +41,7 @@ pub fn run(what: What) -> Result<bool> {
     match what {
         What::Pipeline { arguments } => Ok(engine()? && stack_bench("pipeline", &arguments)?),
         What::Failover { arguments } => Ok(engine()? && stack_bench("failover", &arguments)?),
+        What::Peers { arguments } => Ok(engine()? && stack_bench("peers", &arguments)?),
         What::Decode { arguments } => stack_bench("decode", &arguments),
         What::Stages => command::run(command::cargo().args(["bench", "-p", "towpath"])),
     }

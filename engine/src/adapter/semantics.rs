@@ -68,7 +68,8 @@ impl TablePlan {
             None => None,
         };
         let document = DocumentPlan::new(sink, Arc::clone(shape))?;
-        Ok(Some(Self { condition, document, rank: source.rank, on_delete: source.on_delete, deletes: sink.deletes }))
+        let rank = if canary::on(Canary::RankIgnored) { 0 } else { source.rank };
+        Ok(Some(Self { condition, document, rank, on_delete: source.on_delete, deletes: sink.deletes }))
     }
 
     /// Appends the operations of a change to `out`. After an error `out` holds what could be made before it (the delete

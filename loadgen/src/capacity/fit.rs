@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+use crate::processes::Used;
 use crate::report::Report;
 
 /// What a run gave to its parts, a second.
@@ -17,6 +18,49 @@ pub struct Units {
     pub polls: f64,
     /// Order lists.
     pub lists: f64,
+}
+
+impl Units {
+    /// Each unit of `self` and `other`, put together.
+    fn with(self, other: Self, together: impl Fn(f64, f64) -> f64) -> Self {
+        Self {
+            transactions: together(self.transactions, other.transactions),
+            changes: together(self.changes, other.changes),
+            polls: together(self.polls, other.polls),
+            lists: together(self.lists, other.lists),
+        }
+    }
+
+    /// On the straight line through `(at, self)` and `(other_at, other)`, the point at `wanted`.
+    pub fn along(self, at: f64, (other_at, other): (f64, Self), wanted: f64) -> Self {
+        self.with(other, |a, b| a + (b - a) * (wanted - at) / (other_at - at))
+    }
+}
+
+/// What a run gave, and what it cost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// The cluster that devices polled.
+    pub sounds_on: Option<String>,
+    /// A second.
+    pub units: Units,
+    /// How long the processes were watched, seconds.
+    pub seconds: f64,
+    /// What each has used in that time.
+    pub processes: Vec<Used>,
+}
+
+impl Sample {
+    /// Of a run.
+    pub fn of(report: &Report) -> Self {
+        let seconds = report.seconds.len().max(1) as f64;
+        Self { sounds_on: report.sounds_on.clone(), units: units(report), seconds, processes: report.processes.clone() }
+    }
+
+    /// Cores that were busy in all.
+    pub fn busy(&self) -> f64 {
+        self.processes.iter().map(|used| used.cpu_s).sum::<f64>() / self.seconds
+    }
 }
 
 /// CPU of one part, in cores.
@@ -44,13 +88,16 @@ pub type Costs = BTreeMap<String, PartCost>;
 
 /// Which unit a part's cost depends on, beside queries for clusters.
 fn by_transaction(part: &str) -> bool {
-    part == "mysql"
+    matches!(part, "mysql" | "generator")
 }
 
-/// Queries a second that a part answers in a run.
-fn queries(part: &str, report: &Report, units: Units) -> f64 {
+/// Queries a second that a part answers, or sends.
+fn queries(part: &str, sounds_on: Option<&str>, units: Units) -> f64 {
+    if part == "generator" {
+        return units.polls + units.lists;
+    }
     let Some(cluster) = part.strip_prefix("es-") else { return 0.0 };
-    let polls = if report.sounds_on.as_deref() == Some(cluster) { units.polls } else { 0.0 };
+    let polls = if sounds_on == Some(cluster) { units.polls } else { 0.0 };
     // Lists go to HOT in every shipped profile.
     polls + if cluster == "hot" { units.lists } else { 0.0 }
 }
@@ -76,18 +123,34 @@ pub fn fit(reports: &[Report]) -> Result<Costs> {
     for report in reports {
         ensure!(report.valid, "a run of {} is not valid: its costs are not those of its load", report.profile);
     }
+    Ok(fit_samples(&reports.iter().map(Sample::of).collect::<Vec<_>>()))
+}
+
+/// The same from samples.
+pub fn fit_samples(samples: &[Sample]) -> Costs {
     let mut parts: BTreeMap<String, Vec<([f64; 3], f64)>> = BTreeMap::new();
-    for report in reports {
-        let units = units(report);
-        let seconds = report.seconds.len().max(1) as f64;
-        for used in &report.processes {
+    for sample in samples {
+        for used in &sample.processes {
             let part = used.name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('-').to_owned();
-            let work = if by_transaction(&part) { units.transactions } else { units.changes };
-            let row = [1.0, work, queries(&part, report, units)];
-            parts.entry(part).or_default().push((row, used.cpu_s / seconds));
+            let (work, queries) = given(&part, sample.sounds_on.as_deref(), sample.units);
+            parts.entry(part).or_default().push(([1.0, work, queries], used.cpu_s / sample.seconds));
         }
     }
-    Ok(parts.into_iter().map(|(part, rows)| (part.clone(), cost(&part, &rows))).collect())
+    parts.into_iter().map(|(part, rows)| (part.clone(), cost(&part, &rows))).collect()
+}
+
+/// What a part is given a second: transactions or row changes, and queries.
+fn given(part: &str, sounds_on: Option<&str>, units: Units) -> (f64, f64) {
+    let work = if by_transaction(part) { units.transactions } else { units.changes };
+    (work, queries(part, sounds_on, units))
+}
+
+/// Cores that all parts together keep busy.
+pub fn busy(costs: &Costs, sounds_on: Option<&str>, units: Units) -> f64 {
+    let of_part = |(part, cost): (&String, &PartCost)| {
+        cost.cores(units.transactions, units.changes, given(part, sounds_on, units).1)
+    };
+    costs.iter().map(of_part).sum()
 }
 
 fn cost(part: &str, rows: &[([f64; 3], f64)]) -> PartCost {

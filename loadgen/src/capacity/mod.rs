@@ -2,10 +2,12 @@
 //!
 //! Must not measure, and must not guess: what no run has shown is not planned with.
 
+mod check;
 mod fit;
 mod plan;
 mod target;
 
-pub use fit::{Costs, PartCost, Units, fit};
+pub use check::{Checked, Search, Tried, check};
+pub use fit::{Costs, PartCost, Sample, Units, fit};
 pub use plan::{Need, Plan, plan};
 pub use target::{Machine, Rules, Target, named};

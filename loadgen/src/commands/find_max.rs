@@ -1,10 +1,11 @@
 //! `find-max`: the highest rate at which the levels hold and the backlog does not grow.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde::Serialize;
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use towpath_load::capacity::Sample;
 use towpath_load::drive::{MOST_QUERIES_PER_S, MOST_WRITES_PER_S};
 use towpath_load::live::View;
 use towpath_load::own::Services;
@@ -48,6 +49,8 @@ pub struct Arguments {
 #[derive(Debug, Serialize)]
 struct Trial {
     factor: f64,
+    valid: bool,
+    sample: Sample,
     load: Load,
     backlog_growth: Option<f64>,
     held: bool,
@@ -59,6 +62,8 @@ struct Found {
     profile: String,
     of: Of,
     seed: u64,
+    /// Of the machine, shared by all.
+    cores: usize,
     trials: Vec<Trial>,
     /// Nothing broke up to what the generator sends.
     open_ended: bool,
@@ -77,31 +82,32 @@ pub async fn run(arguments: &Arguments, as_json: bool) -> Result<ExitCode> {
     let mut bracket = Bracket::new(1.0, reach(&base, arguments.of), 1.15);
     let mut services = Services::start().await?;
     let mut trials = Vec::new();
-    while let Some(factor) = bracket.next() {
-        let profile = raised(&base, arguments.of, factor);
-        let name = format!("{} × {factor:.2}", base.name);
-        let view = View::new(&name, u64::from(arguments.trial), std::io::stderr().is_terminal());
-        let report = match services.run(&profile, arguments.tuning.seed, view).await {
-            Ok(report) => report,
-            Err(error) => {
-                services.stop().await?;
-                return Err(error.context(name));
+    let searched = async {
+        arguments.tuning.warm(&mut services, &base).await?;
+        while let Some(factor) = bracket.next() {
+            let profile = raised(&base, arguments.of, factor);
+            let name = format!("{} × {factor:.2}", base.name);
+            let view = View::new(&name, u64::from(arguments.trial), std::io::stderr().is_terminal());
+            let report = services.run(&profile, arguments.tuning.seed, view).await;
+            let trial = judge(factor, &report.with_context(|| name.clone())?);
+            if !as_json {
+                eprintln!("{name}: {}", if trial.held { "holds".to_owned() } else { trial.reasons.join("; ") });
             }
-        };
-        let trial = judge(factor, &report);
-        if !as_json {
-            eprintln!("{name}: {}", if trial.held { "holds".to_owned() } else { trial.reasons.join("; ") });
+            bracket.tried(trial.held);
+            trials.push(trial);
         }
-        bracket.tried(trial.held);
-        trials.push(trial);
-    }
+        anyhow::Ok(())
+    };
+    let searched = searched.await;
     services.stop().await?;
+    searched?;
     let factor = bracket.found();
     let best = trials.iter().filter(|trial| trial.held).max_by(|a, b| a.factor.total_cmp(&b.factor));
     let found = Found {
         profile: base.name.clone(),
         of: arguments.of,
         seed: arguments.tuning.seed,
+        cores: std::thread::available_parallelism()?.get(),
         open_ended: bracket.open_ended(),
         valid: !trials.is_empty(),
         passed: factor.is_some(),
@@ -161,18 +167,28 @@ fn judge(factor: f64, report: &Report) -> Trial {
         reasons.push(format!("the backlog grows by {growth:.1} orders a second"));
     }
     let held = report.valid && reasons.is_empty();
-    Trial { factor, load: report.load.clone(), backlog_growth: growth, held, reasons }
+    let (valid, sample) = (report.valid, Sample::of(report));
+    Trial { factor, valid, sample, load: report.load.clone(), backlog_growth: growth, held, reasons }
 }
 
 fn table(found: &Found) -> String {
-    let mut table =
-        text::plain(&["factor", "orders/s", "transactions/s", "changes/s", "queries/s", "backlog, orders/s", ""]);
+    let mut table = text::plain(&[
+        "factor",
+        "orders/s",
+        "transact./s",
+        "changes/s",
+        "queries/s",
+        "busy cores",
+        "backlog, orders/s",
+        "",
+    ]);
     for trial in &found.trials {
         let load = &trial.load;
         let growth = trial.backlog_growth.map_or("–".to_owned(), |growth| format!("{growth:+.1}"));
         let numbers = [load.orders_per_s, load.transactions_per_s, load.changes_per_s, load.queries_per_s];
         let mut cells = vec![text::right(&format!("{:.2}", trial.factor))];
         cells.extend(numbers.map(|number| text::right(&format!("{number:.0}"))));
+        cells.push(text::right(&format!("{:.2}", trial.sample.busy())));
         cells.push(text::right(&growth));
         cells.push(comfy_table::Cell::new(if trial.held { "holds".to_owned() } else { trial.reasons.join("; ") }));
         table.add_row(cells);

@@ -1,5 +1,6 @@
 //! One file a command. Must not measure.
 
+pub mod check_model;
 pub mod compare;
 pub mod find_max;
 pub mod own_cost;
@@ -8,7 +9,10 @@ pub mod remind;
 pub mod run;
 
 use anyhow::{Result, ensure};
+use std::io::IsTerminal;
 use std::process::ExitCode;
+use towpath_load::live::View;
+use towpath_load::own::Services;
 use towpath_load::profiles;
 use towpath_load::report::Report;
 use towpath_scenarios::load::{CLUSTERS, Profile};
@@ -28,6 +32,10 @@ pub struct Tuning {
     /// The cluster that devices poll, instead of the profile's: hot, full, remind.
     #[arg(long, value_name = "CLUSTER", value_parser = CLUSTERS)]
     pub sounds_on: Option<String>,
+    /// With --stack: so many seconds of the same traffic before what is measured (0: none). Services that have just
+    /// started answer late while they compile their own code.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=600))]
+    pub warm: u32,
 }
 
 impl Tuning {
@@ -44,6 +52,18 @@ impl Tuning {
             profile.sounds.iter_mut().for_each(|sounds| sounds.cluster.clone_from(cluster));
         }
         Ok(profile)
+    }
+
+    /// Warms services that have just started, with this traffic.
+    pub async fn warm(&self, services: &mut Services, profile: &Profile) -> Result<()> {
+        if self.warm < 3 {
+            return Ok(());
+        }
+        let mut profile = Profile { outage: None, levels: Vec::new(), abort: Vec::new(), ..profile.clone() };
+        profile.squeeze(self.warm);
+        let name = format!("warming: {}", profile.name);
+        let view = View::new(&name, u64::from(self.warm), std::io::stderr().is_terminal());
+        services.run(&profile, self.seed, view).await.map(drop)
     }
 }
 

@@ -1,4 +1,4 @@
-//! `remind`: the same storm of polls on HOT and on a cluster of its own, side by side.
+//! `remind`: the same storm of polls on HOT and on a cluster of its own, side by side. The two clusters share no core.
 
 use anyhow::{Context, Result};
 use comfy_table::Cell;
@@ -32,20 +32,28 @@ pub async fn run(arguments: &Arguments, as_json: bool) -> Result<ExitCode> {
     let profile = arguments.tuning.profile(PROFILE)?;
     towpath_load::drive::check_reach(&profile)?;
     let mut services = Services::start().await?;
-    for cluster in ["hot", "remind"] {
-        let mut profile = profile.clone();
-        profile.sounds.iter_mut().for_each(|sounds| cluster.clone_into(&mut sounds.cluster));
-        let seconds = profile.length.millis() / 1000;
-        let view = View::new(&format!("sounds on {cluster}"), seconds, std::io::stderr().is_terminal());
-        match services.run(&profile, arguments.tuning.seed, view).await {
-            Ok(report) => reports.push(report),
-            Err(error) => {
-                services.stop().await?;
-                return Err(error.context(format!("sounds on {cluster}")));
-            }
+    let measured = async {
+        let on = |cluster: &str| {
+            let mut profile = profile.clone();
+            profile.sounds.iter_mut().for_each(|sounds| cluster.clone_into(&mut sounds.cluster));
+            profile
+        };
+        services.part_hot_from_remind()?;
+        for cluster in ["hot", "remind"] {
+            arguments.tuning.warm(&mut services, &on(cluster)).await?;
         }
-    }
+        for cluster in ["hot", "remind"] {
+            let profile = on(cluster);
+            let seconds = profile.length.millis() / 1000;
+            let view = View::new(&format!("sounds on {cluster}"), seconds, std::io::stderr().is_terminal());
+            let report = services.run(&profile, arguments.tuning.seed, view).await;
+            reports.push(report.with_context(|| format!("sounds on {cluster}"))?);
+        }
+        anyhow::Ok(())
+    };
+    let measured = measured.await;
     services.stop().await?;
+    measured?;
     let both: Vec<&Report> = reports.iter().collect();
     if let Some(path) = &arguments.html {
         std::fs::write(path, html::page(&both)).with_context(|| format!("cannot write {}", path.display()))?;

@@ -88,7 +88,11 @@ pub async fn run(arguments: &Arguments, as_json: bool) -> Result<ExitCode> {
         announce(&profile, "services of its own on this machine, which end with the run");
         view.say("starting MySQL, Kafka, ZooKeeper and three Elasticsearch clusters");
         let mut services = Services::start().await?;
-        let report = services.run(&profile, arguments.tuning.seed, view).await;
+        let measured = async {
+            arguments.tuning.warm(&mut services, &profile).await?;
+            services.run(&profile, arguments.tuning.seed, view).await
+        };
+        let report = measured.await;
         services.stop().await?;
         report?
     } else {

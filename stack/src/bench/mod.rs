@@ -7,6 +7,7 @@ mod dump;
 pub mod failover;
 mod filled;
 pub mod load;
+pub mod peers;
 pub mod pipeline;
 
 /// Two decimals are as much as a measurement of seconds can say.

@@ -13,6 +13,17 @@ pub struct Stat {
     pub rss: u64,
 }
 
+/// The most memory that a process has had resident at once, bytes.
+///
+/// # Errors
+/// There is no such process.
+pub fn peak_rss(pid: u32) -> anyhow::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    let kilobytes: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap_or(0);
+    Ok(kilobytes * 1024)
+}
+
 /// Looks at a process; none if there is none.
 pub fn stat(pid: u32) -> Option<Stat> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use super::proc::stat;
+use super::proc::{peak_rss, stat};
 use super::wait_for;
 use crate::process::{MARKER, until_stopped};
 
@@ -160,10 +160,7 @@ impl Towpath {
     pub fn usage(&self) -> Result<Usage> {
         let pid = self.child.id();
         let cpu_s = stat(pid).with_context(|| format!("/proc/{pid}/stat is not understood"))?.cpu_s;
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
-        let kilobytes: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap_or(0);
-        Ok(Usage { cpu_s, peak_rss: kilobytes * 1024 })
+        Ok(Usage { cpu_s, peak_rss: peak_rss(pid)? })
     }
 }
 

@@ -146,6 +146,8 @@ fn bring(package: &Package, cache: &Path, work: &Path, root: &Path, progress: &P
         }
         Package::Kafka => maven::copy_libraries(packages::KAFKA, &repository, work, root, progress),
         Package::Zookeeper => maven::copy_libraries(packages::ZOOKEEPER, &repository, work, root, progress),
+        Package::Debezium => maven::copy_libraries(packages::DEBEZIUM, &repository, work, root, progress),
+        Package::Canal => maven::copy_libraries(packages::CANAL, &repository, work, root, progress),
         Package::Elasticsearch(version) => {
             let coordinate = format!("{}:{version}", packages::ELASTICSEARCH);
             let archive = maven::copy_archive(&coordinate, &repository, work, progress)?;

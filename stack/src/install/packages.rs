@@ -17,7 +17,24 @@ pub enum Package {
     Zookeeper,
     /// Elasticsearch of an exact version.
     Elasticsearch(String),
+    /// Debezium on Kafka Connect: only to compare with.
+    Debezium,
+    /// Canal: only to compare with.
+    Canal,
 }
+
+/// Debezium's connector, the worker that runs it, and a log.
+pub(super) const DEBEZIUM: &[&str] = &[
+    "io.debezium:debezium-connector-mysql:3.3.2.Final",
+    "org.apache.kafka:connect-runtime:4.1.1",
+    "org.apache.kafka:connect-json:4.1.1",
+    "org.apache.logging.log4j:log4j-slf4j-impl:2.24.3",
+    "org.apache.logging.log4j:log4j-core:2.24.3",
+];
+
+/// Canal's launcher, with the server that it starts, and its way to Kafka.
+pub(super) const CANAL: &[&str] =
+    &["com.alibaba.otter:canal.deployer:1.1.7", "com.alibaba.otter:connector.kafka:1.1.7"];
 
 /// Kafka's libraries. `log4j` is the binding without which Kafka writes no log.
 pub(super) const KAFKA: &[&str] = &[
@@ -71,9 +88,14 @@ impl Package {
             None if name == "mariadb" => Ok(Self::Mariadb),
             None if name == "kafka" => Ok(Self::Kafka),
             None if name == "zookeeper" => Ok(Self::Zookeeper),
+            None if name == "debezium" => Ok(Self::Debezium),
+            None if name == "canal" => Ok(Self::Canal),
             None if name == "es" || name == "elasticsearch" => Self::elasticsearch(None),
             Some(("es" | "elasticsearch", version)) => Self::elasticsearch(Some(version)),
-            _ => bail!("no service is named {name:?}: one of mysql, mariadb, kafka, zookeeper, es, es:VERSION"),
+            _ => bail!(
+                "no service is named {name:?}: one of mysql, mariadb, kafka, zookeeper, es, es:VERSION, and to \
+                     compare with: debezium, canal"
+            ),
         }
     }
 
@@ -127,6 +149,8 @@ impl Package {
             Self::Mariadb => "mariadb".to_owned(),
             Self::Kafka => "kafka".to_owned(),
             Self::Zookeeper => "zookeeper".to_owned(),
+            Self::Debezium => "debezium".to_owned(),
+            Self::Canal => "canal".to_owned(),
             Self::Elasticsearch(version) => format!("es:{version}"),
         }
     }
@@ -148,6 +172,8 @@ impl Package {
             Self::Mariadb => format!("bookworm {} + template", MARIADB.join(" ")),
             Self::Kafka => KAFKA.join(" "),
             Self::Zookeeper => ZOOKEEPER.join(" "),
+            Self::Debezium => DEBEZIUM.join(" "),
+            Self::Canal => CANAL.join(" "),
             Self::Elasticsearch(version) => format!("{ELASTICSEARCH}:{version}"),
         }
     }

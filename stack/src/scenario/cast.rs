@@ -51,6 +51,14 @@ async fn end(stack: Arc<Stack>) -> Result<()> {
     }
 }
 
+/// Every server can be waited for and can wait; the timeout is the server's default, ten seconds.
+const SEMI_SYNC: [&str; 4] = [
+    "--plugin-load-add=semisync_source.so",
+    "--plugin-load-add=semisync_replica.so",
+    "--loose-rpl-semi-sync-source-enabled=ON",
+    "--loose-rpl-semi-sync-replica-enabled=ON",
+];
+
 /// The links of one process, by the service behind them (`mysql`, `mysql-2`, `zookeeper`, `elasticsearch`).
 type Links = BTreeMap<String, Vec<Link>>;
 
@@ -82,7 +90,11 @@ impl Cast {
             RowMetadata::Full => "--binlog-row-metadata=FULL",
             RowMetadata::Minimal => "--binlog-row-metadata=MINIMAL",
         };
-        let builder = Stack::builder().mysql().mysql_replicas(replicas).mysql_options(&[metadata]);
+        let mut options = vec![metadata];
+        if topology.semi_sync {
+            options.extend(SEMI_SYNC);
+        }
+        let builder = Stack::builder().mysql().mysql_replicas(replicas).mysql_options(&options);
         let servers = builder.start().await?;
         ground.runs += 1;
         let name = format!("scenario{}", ground.runs);
@@ -230,9 +242,13 @@ impl Cast {
         self.mysql()?.service().kill().await?;
         self.source += 1;
         let mut promoted = Conn::from_url(self.mysql()?.root_url()).await?;
-        for statement in
-            ["STOP REPLICA", "RESET REPLICA ALL", "SET GLOBAL super_read_only = OFF", "SET GLOBAL read_only = OFF"]
-        {
+        let mut statements =
+            vec!["STOP REPLICA", "RESET REPLICA ALL", "SET GLOBAL super_read_only = OFF", "SET GLOBAL read_only = OFF"];
+        if self.topology.semi_sync && u32::from(self.source) == self.topology.standbys {
+            // The last one has nobody to wait for.
+            statements.push("SET GLOBAL rpl_semi_sync_source_enabled = OFF");
+        }
+        for statement in statements {
             promoted.query_drop(statement).await?;
         }
         promoted.disconnect().await?;
