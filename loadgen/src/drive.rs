@@ -29,6 +29,13 @@ const LAST: Duration = Duration::from_secs(30);
 pub const MOST_QUERIES_PER_S: f64 = 20_000.0;
 /// Likewise, of transactions.
 pub const MOST_WRITES_PER_S: f64 = 5_000.0;
+/// The most sessions that write: below the 151 that MySQL takes by default.
+const MOST_SESSIONS: f64 = 100.0;
+
+/// So many sessions as are wanted, within what a server takes.
+pub fn sessions(wanted: f64) -> u32 {
+    wanted.ceil().clamp(1.0, MOST_SESSIONS) as u32
+}
 
 /// What a run measured.
 #[derive(Debug)]
@@ -124,7 +131,9 @@ impl<'a> Run<'a> {
             probes: probes.clone(),
         };
         let writers = match &profile.orders {
-            Some(orders) => Some(Writers::connect(&work, orders.connections).await?),
+            Some(orders) => {
+                Some(Writers::connect(&work, sessions(f64::from(orders.connections) * profile.scale.max(1.0))).await?)
+            }
             None => None,
         };
         let reader = match &target.topic {

@@ -32,9 +32,10 @@ pub struct Services {
 }
 
 /// One pipeline on them.
-struct Own {
+pub struct Own {
     fleet: Fleet,
-    target: Target,
+    /// Its servers and names.
+    pub target: Target,
 }
 
 impl Services {
@@ -100,7 +101,16 @@ impl Services {
         Ok(report)
     }
 
-    async fn pipeline(&self, name: &str) -> Result<Own> {
+    /// The services.
+    pub fn stack(&self) -> &Stack {
+        &self.stack
+    }
+
+    /// A fresh database with a deployer and an adapter, all called `name`.
+    ///
+    /// # Errors
+    /// A process does not start.
+    pub async fn pipeline(&self, name: &str) -> Result<Own> {
         let stack = &self.stack;
         let mysql = stack.mysql()?.root_url();
         let mut session = Orders::connect(&mysql, name).await?;

@@ -19,6 +19,9 @@ use crate::probes::Probes;
 /// A transaction that takes longer is an error.
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// How often a transaction is tried again that the server gave up for a deadlock.
+const RETRIES: u32 = 5;
+
 /// What a session is given.
 enum Job {
     Step(Box<Write>, Instant),
@@ -142,7 +145,15 @@ async fn work(conn: Conn, mut jobs: mpsc::UnboundedReceiver<Job>, context: Work,
             Job::Acknowledge(orders, _) => acknowledge_sql(&context, orders),
         };
         let sent = Instant::now();
-        match execute(&mut conn, &context.url, &sql).await {
+        let mut outcome = execute(&mut conn, &context.url, &sql).await;
+        for _ in 0..RETRIES {
+            // Nothing of it was done, and the server says what to do: try again, as every application does.
+            if !outcome.as_ref().is_err_and(is_deadlock) {
+                break;
+            }
+            outcome = execute(&mut conn, &context.url, &sql).await;
+        }
+        match outcome {
             Ok(()) => committed(&context, &written, job, sent),
             Err(error) => {
                 let (Job::Step(_, due) | Job::Acknowledge(_, due)) = job;
@@ -156,6 +167,12 @@ async fn work(conn: Conn, mut jobs: mpsc::UnboundedReceiver<Job>, context: Work,
         // Everything is committed; how the session ends changes nothing.
         drop(conn.disconnect().await);
     }
+}
+
+/// ER_LOCK_DEADLOCK: the whole transaction is rolled back.
+fn is_deadlock(error: &anyhow::Error) -> bool {
+    let code = error.downcast_ref::<mysql_async::Error>();
+    matches!(code, Some(mysql_async::Error::Server(server)) if server.code == 1213)
 }
 
 /// Connects anew where the last transaction failed: a session in an unknown state is of no use.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use towpath_load::capacity::Sample;
-use towpath_load::drive::{MOST_QUERIES_PER_S, MOST_WRITES_PER_S};
+use towpath_load::drive::{MOST_QUERIES_PER_S, MOST_WRITES_PER_S, sessions};
 use towpath_load::live::View;
 use towpath_load::own::Services;
 use towpath_load::report::{Load, Report, text};
@@ -141,7 +141,10 @@ fn raised(base: &Profile, of: Of, factor: f64) -> Profile {
         }
     };
     if of != Of::Queries {
-        profile.orders.iter_mut().for_each(|orders| raise(&mut orders.rate));
+        if let Some(orders) = &mut profile.orders {
+            raise(&mut orders.rate);
+            orders.connections = sessions(f64::from(orders.connections) * factor);
+        }
     }
     if of != Of::Writes {
         profile.lists.iter_mut().for_each(|lists| raise(&mut lists.rate));

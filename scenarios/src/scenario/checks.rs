@@ -45,7 +45,9 @@ pub(super) fn check_fault(scenario: &Scenario, fault: &Fault) -> Result<(), Stri
         return Err("`host` and `peer` are the same".into());
     }
     let process = |name: &String| name == "leader" || scenario.topology.processes().contains(name);
-    if matches!(fault.kind, FaultKind::Crash | FaultKind::Pause) && !fault.host.as_ref().is_none_or(process) {
+    if matches!(fault.kind, FaultKind::Crash | FaultKind::Stop | FaultKind::Pause)
+        && !fault.host.as_ref().is_none_or(process)
+    {
         return Err("only deployers and adapters can crash or pause; services have faults of their own".into());
     }
     if fault.kind.of_standbys() && scenario.topology.standbys == 0 {

@@ -53,6 +53,7 @@ macro_rules! kinds {
 
 kinds! {
     Crash "crash" Host "The process dies as by SIGKILL and starts again after `for`.",
+    Stop "stop" Host "The process is told to end (SIGTERM), ends in order, and starts again after `for`.",
     Pause "pause" Host "The process stands still and goes on after `for`, believing what it believed.",
     Partition "partition" Pair "Nothing passes between `host` and `peer`; connections between them break.",
     PartitionOneWay "partition-one-way" Pair "Nothing passes from `host` to `peer`; the other way is open.",

@@ -53,12 +53,12 @@ pub fn draw(seed: u64, length_ms: u64) -> Scenario {
 fn fault(rng: &mut Rng, part: &str, at: u64, lasts: u64) -> Fault {
     use FaultKind as Kind;
     let kinds: &[Kind] = match part {
-        "deployers" => &[Kind::Crash, Kind::Pause, Kind::Partition, Kind::Delay, Kind::SessionExpired],
+        "deployers" => &[Kind::Crash, Kind::Stop, Kind::Pause, Kind::Partition, Kind::Delay, Kind::SessionExpired],
         "mysql" => &[Kind::MySqlDown, Kind::MySqlRestart, Kind::MySqlSilent, Kind::MySqlRotate],
         "kafka" => &[Kind::KafkaDown],
         "zookeeper" => &[Kind::ZooKeeperDown],
         "elasticsearch" => &[Kind::ElasticsearchDown, Kind::ElasticsearchRestart, Kind::ElasticsearchBusy],
-        _ => &[Kind::Crash, Kind::Pause, Kind::Partition, Kind::Delay],
+        _ => &[Kind::Crash, Kind::Stop, Kind::Pause, Kind::Partition, Kind::Delay],
     };
     let kind = kinds[rng.below(kinds.len() as u64) as usize];
     let needs = kind.needs();
@@ -98,7 +98,7 @@ mod tests {
             assert_eq!(scenario, draw(seed, 60_000 * (1 + seed % 10)));
             kinds.extend(scenario.faults.iter().map(|fault| fault.kind));
         }
-        assert_eq!(kinds.len(), 14, "{kinds:?}");
+        assert_eq!(kinds.len(), 15, "{kinds:?}");
     }
 
     #[test]

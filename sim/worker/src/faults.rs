@@ -68,6 +68,15 @@ pub fn begin(
             }
             sim.crash(host.as_str());
         }
+        Kind::Stop => {
+            if !sim.is_host_running(host.as_str()) {
+                bail!("{host} is down already");
+            }
+            match world.processes.get(&host).and_then(|running| running.stop) {
+                Some(stop) => stop(),
+                None => bail!("{host} does not run"),
+            }
+        }
         Kind::Pause => match world.processes.get(&host) {
             Some(running) => running.gate.pause(true),
             None => bail!("{host} does not run"),
@@ -143,7 +152,7 @@ pub fn end(world: &World, sim: &mut Sim<'_>, active: &Active) {
     let (zookeeper, elasticsearch) = (world.zookeeper.clone(), world.elasticsearch.clone());
     let (host, peer) = (active.host.as_str(), active.peer.as_str());
     match active.kind {
-        Kind::Crash => sim.bounce(host),
+        Kind::Crash | Kind::Stop => sim.bounce(host),
         Kind::Pause => {
             if let Some(running) = world.processes.get(host) {
                 running.gate.pause(false);

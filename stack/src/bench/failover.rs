@@ -1,4 +1,4 @@
-//! `cargo xtask bench failover`: how long nobody leads after a leader's SIGKILL, and how fresh documents are before,
+//! `cargo xtask bench failover`: how long nobody leads after a leader's SIGKILL and after its SIGTERM, and how fresh documents are before,
 //! during and after an outage of Kafka, with the fallback path and without. On real processes, as scenarios.
 
 use anyhow::Result;
@@ -35,6 +35,7 @@ const CALM_MS: u64 = 15_000;
 #[derive(Debug, Serialize)]
 struct Report {
     takeover_ms: Takeovers,
+    takeover_after_sigterm_ms: Takeovers,
     outage: Outage,
     outage_with_fallback: Outage,
     lost: u64,
@@ -70,13 +71,18 @@ pub async fn run(arguments: &Arguments, binary: &Path, as_json: bool) -> Result<
     let mut outcomes = Vec::new();
     let mut ground = Ground::start().await?;
     let outage = u64::from(arguments.outage) * 1000;
-    for scenario in [kills(arguments.takeovers), away(outage, None), away(outage, Some(Span::from_millis(3_000)))] {
+    let killed = leaders("leaders-killed", FaultKind::Crash, arguments.takeovers);
+    let stopped = leaders("leaders-stopped", FaultKind::Stop, arguments.takeovers);
+    let without = away(outage, None);
+    let with = away(outage, Some(Span::from_millis(3_000)));
+    for scenario in [killed, stopped, without, with] {
         outcomes.push(carry_out(&mut ground, &of(scenario), binary, as_json).await?);
     }
     ground.stop().await?;
-    let [kills, without, with] = &outcomes[..] else { return Ok(false) };
+    let [kills, stops, without, with] = &outcomes[..] else { return Ok(false) };
     let report = Report {
         takeover_ms: takeovers(kills),
+        takeover_after_sigterm_ms: takeovers(stops),
         outage: outage_of(without, outage),
         outage_with_fallback: outage_of(with, outage),
         lost: outcomes.iter().map(|outcome| outcome.lost).sum(),
@@ -99,15 +105,16 @@ fn scenario(name: &str, length_ms: u64, faults: Vec<Fault>, fallback: Option<Spa
     Scenario { topology, workload, faults, ..bare }
 }
 
-fn kills(count: u32) -> Scenario {
-    let crash = |nth: u64| Fault {
+/// The leader dies or is stopped, again and again.
+fn leaders(name: &str, kind: FaultKind, count: u32) -> Scenario {
+    let end = |nth: u64| Fault {
         at: Some(Span::from_millis(CALM_MS + nth * EVERY_MS)),
         lasts: Some(Span::from_millis(AWAY_MS)),
         host: Some("leader".to_owned()),
-        ..Fault::new(FaultKind::Crash)
+        ..Fault::new(kind)
     };
-    let faults = (0..u64::from(count)).map(crash).collect();
-    scenario("leaders-killed", CALM_MS + u64::from(count) * EVERY_MS + CALM_MS, faults, None)
+    let faults = (0..u64::from(count)).map(end).collect();
+    scenario(name, CALM_MS + u64::from(count) * EVERY_MS + CALM_MS, faults, None)
 }
 
 fn away(outage_ms: u64, fallback: Option<Span>) -> Scenario {
@@ -146,9 +153,11 @@ impl Report {
     fn text(&self) -> String {
         let mut table = Table::new();
         table.load_style(presets::UTF8_FULL_CONDENSED).set_header(["", "p50", "p95 / p99", "max"]);
-        let Takeovers { count, p50, p95, max } = &self.takeover_ms;
-        let name = format!("nobody leads after SIGKILL, {count} times, ms");
-        table.add_row([name, p50.to_string(), p95.to_string(), max.to_string()]);
+        for (signal, takeovers) in [("SIGKILL", &self.takeover_ms), ("SIGTERM", &self.takeover_after_sigterm_ms)] {
+            let Takeovers { count, p50, p95, max } = takeovers;
+            let name = format!("nobody leads after {signal}, {count} times, ms");
+            table.add_row([name, p50.to_string(), p95.to_string(), max.to_string()]);
+        }
         for (name, outage) in [("", &self.outage), (" with fallback", &self.outage_with_fallback)] {
             let Phases { before, during, after } = outage.freshness_ms;
             for (phase, freshness) in [("before", before), ("during", during), ("after", after)] {

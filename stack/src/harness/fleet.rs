@@ -125,6 +125,14 @@ impl Fleet {
         process.kill()
     }
 
+    /// Takes a process out of the fleet, to be stopped.
+    ///
+    /// # Errors
+    /// No such process runs.
+    pub fn take(&mut self, name: &str) -> Result<Towpath> {
+        Ok(self.running.remove(name).with_context(|| format!("no process {name} runs"))?.1)
+    }
+
     /// Of each process that has ended by itself its name, exit status and the end of its log; it is forgotten then.
     pub fn ended(&mut self) -> Result<Vec<(String, Option<i32>, String)>> {
         let mut ended = Vec::new();

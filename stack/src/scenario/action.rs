@@ -9,6 +9,8 @@ use towpath_scenarios::scenario::{Fault, FaultKind};
 pub enum Action {
     /// SIGKILL to a process of the pipeline; started again at the end.
     Kill(Who),
+    /// SIGTERM to a process of the pipeline; started again at the end.
+    Stop(Who),
     /// SIGSTOP to a process of the pipeline; SIGCONT at the end.
     Pause(Who),
     /// SIGKILL to services, by kind; started again at the end.
@@ -38,7 +40,7 @@ impl Action {
     /// The process of the pipeline that it meets.
     pub fn who(&self) -> Option<&Who> {
         match self {
-            Self::Kill(who) | Self::Pause(who) | Self::Cut(who, _) | Self::Hold(who, _) => Some(who),
+            Self::Kill(who) | Self::Stop(who) | Self::Pause(who) | Self::Cut(who, _) | Self::Hold(who, _) => Some(who),
             _ => None,
         }
     }
@@ -48,7 +50,7 @@ impl Action {
         match self {
             Self::ServicesDown(kind) | Self::ServicesRestart(kind) | Self::ServicesSilent(kind) => Some(kind),
             Self::Sql(_) | Self::Failover | Self::ReplicasLag | Self::LoseTail => Some("mysql"),
-            Self::Kill(_) | Self::Pause(_) | Self::Cut(..) | Self::Hold(..) | Self::Busy(_) => None,
+            Self::Kill(_) | Self::Stop(_) | Self::Pause(_) | Self::Cut(..) | Self::Hold(..) | Self::Busy(_) => None,
         }
     }
 }
@@ -86,6 +88,7 @@ pub fn of(fault: &Fault) -> Result<Action, &'static str> {
             Some(kind) => Action::ServicesDown(kind),
             None => Action::Kill(who(host)),
         },
+        FaultKind::Stop => Action::Stop(who(host)),
         FaultKind::Pause => match service(host) {
             Some(kind) => Action::ServicesSilent(kind),
             None => Action::Pause(who(host)),

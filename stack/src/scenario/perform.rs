@@ -2,11 +2,12 @@
 //!
 //! What takes long (a service's start) goes on beside the run, so that the lead is watched meanwhile.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -38,17 +39,20 @@ pub enum Undo {
     Lose(String, PathBuf, Instant),
 }
 
-/// Work that goes on beside the run: services of a kind that start.
+/// Work that goes on beside the run: services that start, processes that end.
 pub type Beside = Vec<Starting>;
 
-/// A service that starts.
+/// A service that starts, or a process that ends.
 #[derive(Debug)]
 pub struct Starting {
-    /// Its kind. No other fault meets services of this kind meanwhile.
+    /// The service's kind. No other fault meets services of this kind meanwhile.
     pub kind: &'static str,
-    /// Ends when the service stands.
+    /// Ends when that is done.
     pub task: JoinHandle<Result<()>>,
 }
+
+/// How long a process may take to end after SIGTERM.
+const STOPS_WITHIN: Duration = Duration::from_secs(30);
 
 /// Begins a fault. Returns what it met, for the report, and what its end undoes.
 ///
@@ -71,6 +75,17 @@ pub async fn begin(
             let name = name(who)?;
             cast.fleet.kill(&name)?;
             (format!("SIGKILL to {name}"), Undo::Start(name))
+        }
+        Action::Stop(who) => {
+            let name = name(who)?;
+            let process = cast.fleet.take(&name)?;
+            let task = tokio::spawn(async move {
+                let status = process.stop(STOPS_WITHIN).await?;
+                ensure!(status.success(), "a process ended with {status} after SIGTERM");
+                Ok(())
+            });
+            beside.push(Starting { kind: "process", task });
+            (format!("SIGTERM to {name}"), Undo::Start(name))
         }
         Action::Pause(who) => {
             let name = name(who)?;

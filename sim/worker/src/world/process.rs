@@ -32,6 +32,8 @@ pub struct Running {
     pub deployer: Option<watch::Receiver<DeployerStatus>>,
     /// Of an adapter: by pipeline.
     pub adapters: Vec<(String, watch::Receiver<AdapterStatus>)>,
+    /// Tells it to end in order.
+    pub stop: Option<Arc<dyn Fn() + Send + Sync>>,
     /// The cause for which it ended by itself.
     pub ended: Option<String>,
 }
@@ -284,8 +286,9 @@ impl Starter {
             let (config, indexes) = (self.adapter_config(pipeline), self.indexes(pipeline));
             deployer = deployer.with_direct(DirectSinks { config, indexes });
         }
-        let running =
-            Running { gate: self.network.gate.clone(), deployer: Some(handle.status()), ..Running::default() };
+        let (status, gate) = (handle.status(), self.network.gate.clone());
+        let stop = Some(Arc::new(move || handle.drain()) as Arc<dyn Fn() + Send + Sync>);
+        let running = Running { gate, deployer: Some(status), stop, ..Running::default() };
         self.show(running.clone());
         let result = deployer.run().await;
         self.show(Running { ended: Some(cause(result)), ..running });
@@ -293,8 +296,9 @@ impl Starter {
 
     /// One process for all pipelines: as `towpath run` with a configuration that has several.
     async fn adapt(&self) {
-        let (_stop, stopped) = watch::channel(false);
+        let (stop, stopped) = watch::channel(false);
         let mut running = Running { gate: self.network.gate.clone(), ..Running::default() };
+        running.stop = Some(Arc::new(move || drop(stop.send(true))));
         let mut adapters = Vec::new();
         for pipeline in self.pipelines.iter() {
             let (config, indexes) = (self.adapter_config(pipeline), self.indexes(pipeline));
