@@ -231,10 +231,13 @@ fn step_sql(context: &Work, write: &Write) -> String {
     let mut sql = String::with_capacity(1024);
     transaction_sql(&mut sql, &context.database, &write.transaction);
     if write.kind == StepKind::Archived {
-        // The cold database is captured by nobody; the move is one transaction.
+        // The cold database is captured by nobody; the move is one transaction. It locks at once as it needs to lock in
+        // the end: a shared lock that has to become an exclusive one is a deadlock with whoever waits in between.
         let copy = |table: Table| {
             let (cold, hot, name, order) = (&context.cold, &context.database, table.name(), write.order);
-            format!(";INSERT IGNORE INTO `{cold}`.`{name}` SELECT * FROM `{hot}`.`{name}` WHERE order_id = {order}")
+            format!(
+                ";INSERT IGNORE INTO `{cold}`.`{name}` SELECT * FROM `{hot}`.`{name}` WHERE order_id = {order} FOR UPDATE"
+            )
         };
         sql.insert_str("BEGIN".len(), &Table::ALL.map(copy).concat());
     }
@@ -248,4 +251,19 @@ fn acknowledge_sql(context: &Work, orders: &[i64]) -> String {
         "UPDATE `{}`.order_main SET prompt_flag = 0 WHERE order_id IN ({list}) AND prompt_flag = 1",
         context.database
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadlock_is_told_from_other_errors() {
+        let error = |code| {
+            let server = mysql_async::ServerError { code, message: "x".to_owned(), state: "40001".to_owned() };
+            anyhow::Error::from(mysql_async::Error::Server(server))
+        };
+        assert!(is_deadlock(&error(1213)) && !is_deadlock(&error(1062)));
+        assert!(!is_deadlock(&anyhow::anyhow!("no answer in time")));
+    }
 }

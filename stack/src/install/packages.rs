@@ -32,9 +32,8 @@ pub(super) const DEBEZIUM: &[&str] = &[
     "org.apache.logging.log4j:log4j-core:2.24.3",
 ];
 
-/// Canal's launcher, with the server that it starts, and its way to Kafka.
-pub(super) const CANAL: &[&str] =
-    &["com.alibaba.otter:canal.deployer:1.1.7", "com.alibaba.otter:connector.kafka:1.1.7"];
+/// Canal's server and its way to Kafka.
+pub(super) const CANAL: &[&str] = &["com.alibaba.otter:canal.server:1.1.7", "com.alibaba.otter:connector.kafka:1.1.7"];
 
 /// Kafka's libraries. `log4j` is the binding without which Kafka writes no log.
 pub(super) const KAFKA: &[&str] = &[
