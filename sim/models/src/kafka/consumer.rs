@@ -33,15 +33,20 @@ pub(crate) struct ModelConsumer {
     turn: u32,
     /// When it last said that no broker can be reached.
     told: Option<Instant>,
+    /// It has left, and joins no more whatever call of it still arrives.
+    closed: bool,
 }
 
 impl ModelConsumer {
     pub fn new(kafka: Kafka, topic: &str, group: &str, member: u64) -> Self {
-        Self { kafka, topic: topic.into(), group: group.into(), member, places: BTreeMap::new(), turn: 0, told: None }
+        Self { kafka, topic: topic.into(), group: group.into(), member, places: BTreeMap::new(), turn: 0, told: None, closed: false }
     }
 
     /// The next event, if there is one now.
     fn poll(&mut self, cluster: &mut Cluster) -> Result<Option<ConsumerEvent>, LogError> {
+        if self.closed {
+            return Ok(None);
+        }
         if !cluster.up {
             // As the client library does with each attempt to connect that has failed.
             let quiet = self.told.is_some_and(|told| told.elapsed() < TELLS_EVERY);
@@ -229,6 +234,7 @@ impl LogConsumer for ModelConsumer {
 
     async fn close(&mut self) {
         self.places.clear();
+        self.closed = true;
         if !self.kafka.is_up_in_time().await {
             // Nobody hears that it leaves: it stays a member until its session ends.
             return;
