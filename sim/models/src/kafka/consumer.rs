@@ -39,7 +39,16 @@ pub(crate) struct ModelConsumer {
 
 impl ModelConsumer {
     pub fn new(kafka: Kafka, topic: &str, group: &str, member: u64) -> Self {
-        Self { kafka, topic: topic.into(), group: group.into(), member, places: BTreeMap::new(), turn: 0, told: None, closed: false }
+        Self {
+            kafka,
+            topic: topic.into(),
+            group: group.into(),
+            member,
+            places: BTreeMap::new(),
+            turn: 0,
+            told: None,
+            closed: false,
+        }
     }
 
     /// The next event, if there is one now.

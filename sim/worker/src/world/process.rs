@@ -79,6 +79,16 @@ impl Processes {
         all || leader
     }
 
+    /// Whether one of these leads and waits for nothing.
+    pub fn somebody_streams(&self, deployers: &[String]) -> bool {
+        let running = self.running();
+        let status = |name: &String| running.get(name).filter(|one| one.ended.is_none())?.deployer.as_ref();
+        deployers.iter().filter_map(status).any(|status| {
+            let status = status.borrow();
+            status.role == Election::Leader && status.waiting.is_none()
+        })
+    }
+
     /// What each says about itself, for a person.
     pub fn describe(&self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -298,7 +308,8 @@ impl Starter {
     async fn adapt(&self) {
         let (stop, stopped) = watch::channel(false);
         let mut running = Running { gate: self.network.gate.clone(), ..Running::default() };
-        running.stop = Some(Arc::new(move || drop(stop.send(true))));
+        // Nobody listens: it has ended.
+        running.stop = Some(Arc::new(move || _ = stop.send(true)));
         let mut adapters = Vec::new();
         for pipeline in self.pipelines.iter() {
             let (config, indexes) = (self.adapter_config(pipeline), self.indexes(pipeline));
