@@ -11,6 +11,7 @@ mod lab;
 mod model_labs;
 mod model_only;
 mod mysql;
+mod mysql_commits;
 mod real_labs;
 mod zookeeper;
 
@@ -50,8 +51,15 @@ fn listed() -> Result<Vec<Behaviour>> {
 }
 
 fn bodies() -> BTreeMap<&'static str, Body> {
-    let files =
-        [mysql::BODIES, kafka::BODIES, elasticsearch::BODIES, zookeeper::BODIES, http::BODIES, model_only::BODIES];
+    let files = [
+        mysql::BODIES,
+        mysql_commits::BODIES,
+        kafka::BODIES,
+        elasticsearch::BODIES,
+        zookeeper::BODIES,
+        http::BODIES,
+        model_only::BODIES,
+    ];
     files.into_iter().flatten().copied().collect()
 }
 

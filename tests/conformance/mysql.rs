@@ -37,8 +37,6 @@ crate::bodies! { MySql:
     "mysql-restart-keeps-history" => restart,
     "mysql-reused-gtids-invisible-to-arithmetic" => reused,
     "mysql-rows-read-with-proof" => rows_with_proof,
-    "mysql-commit-waits-in-the-binlog" => commit_waits,
-    "mysql-commit-waits-at-most-its-time" => commit_waits_no_longer,
     "mysql-rows-of-no-table" => rows_of_no_table,
     "mysql-rows-by-unknown-column-refused" => rows_by_unknown_column,
     "mysql-a-lone-server-is-no-replica" => no_replica,
@@ -52,7 +50,7 @@ const TABLE_MAP: u8 = 19;
 const HEARTBEAT: u8 = 27;
 const WRITE_ROWS: u8 = 30;
 const GTID: u8 = 33;
-const WAIT: Duration = Duration::from_secs(10);
+pub(crate) const WAIT: Duration = Duration::from_secs(10);
 
 static SERVER_ID: AtomicU32 = AtomicU32::new(70_001);
 
@@ -71,11 +69,11 @@ async fn open(lab: &dyn MySqlLab, from: Position) -> Result<Box<dyn BinlogStream
     Ok(lab.source().dump(request(from)).await?)
 }
 
-async fn executed(lab: &dyn MySqlLab) -> Result<GtidSet> {
+pub(crate) async fn executed(lab: &dyn MySqlLab) -> Result<GtidSet> {
     Ok(lab.source().identify().await?.gtid_executed)
 }
 
-async fn end(lab: &dyn MySqlLab) -> Result<FilePosition> {
+pub(crate) async fn end(lab: &dyn MySqlLab) -> Result<FilePosition> {
     Ok(lab.source().identify().await?.end)
 }
 
@@ -112,7 +110,7 @@ async fn events_until(stream: &mut dyn BinlogStream, end: &FilePosition) -> Resu
 }
 
 /// The transactions' bytes among the events.
-fn transactions(events: &[Vec<u8>]) -> Vec<Vec<u8>> {
+pub(crate) fn transactions(events: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let mut out: Vec<Vec<u8>> = Vec::new();
     for event in events {
         match kind(event) {
@@ -141,7 +139,7 @@ async fn write_three(lab: &dyn MySqlLab) -> Result<Written> {
     Ok(Written { before, from, end: end(lab).await? })
 }
 
-async fn read_from(lab: &dyn MySqlLab, from: Position, end: &FilePosition) -> Result<Vec<Vec<u8>>> {
+pub(crate) async fn read_from(lab: &dyn MySqlLab, from: Position, end: &FilePosition) -> Result<Vec<Vec<u8>>> {
     events_until(open(lab, from).await?.as_mut(), end).await
 }
 
@@ -452,73 +450,6 @@ async fn rows_with_proof(lab: &dyn MySqlLab) -> Result<()> {
     ensure!(read.includes.is_subset(&read.may_show), "{} is not in {}", read.includes, read.may_show);
     ensure!(read.may_show.is_subset(&executed(lab).await?), "{} is more than there is", read.may_show);
     Ok(())
-}
-
-/// How many rows of the table's first two a read shows, with what it tells.
-async fn seen(lab: &dyn MySqlLab, table: &str) -> Result<(usize, GtidSet, GtidSet)> {
-    let (columns, keys) = (["id".to_owned()], ["1", "2"].map(|id| vec![id.to_owned()]));
-    let read = lab.source().read_rows(RowsWanted { database: "lab", table, columns: &columns, keys: &keys }).await?;
-    Ok((read.rows.len(), read.includes, read.may_show))
-}
-
-async fn commit_waits(lab: &dyn MySqlLab) -> Result<()> {
-    let table = lab.table().await?;
-    lab.insert(&table, 1..2, "before").await?;
-    let (before, from) = (executed(lab).await?, end(lab).await?);
-    lab.wait_for_a_replica(Some(Duration::from_secs(3_000))).await?;
-    lab.begin_insert(&table, 2).await?;
-    let waited = async {
-        let now = until(lab, "it is in the binlog and waits", |now| !now.gtid_owned.is_empty()).await?;
-        ensure!(now.gtid_executed == before && now.end.position > from.position, "{now:?}");
-        let events = read_from(lab, Position::Gtid(before.clone()), &now.end).await?;
-        ensure!(transactions(&events).len() == 1, "a dump shows {} transactions", transactions(&events).len());
-        let (rows, includes, may_show) = seen(lab, &table).await?;
-        ensure!(rows == 1 && includes == before, "{rows} rows at {includes}");
-        ensure!(now.gtid_owned.is_subset(&may_show), "{} is not in {may_show}", now.gtid_owned);
-        Ok(now.gtid_owned)
-    };
-    let waited = waited.await;
-    lab.wait_for_a_replica(None).await?;
-    let after = before.union(&waited?);
-    until(lab, "it is committed", |now| now.gtid_executed == after && now.gtid_owned.is_empty()).await?;
-    let (rows, includes, _) = seen(lab, &table).await?;
-    ensure!(rows == 2 && includes == after, "{rows} rows at {includes}");
-    Ok(())
-}
-
-async fn commit_waits_no_longer(lab: &dyn MySqlLab) -> Result<()> {
-    let table = lab.table().await?;
-    lab.insert(&table, 1..2, "before").await?;
-    let before = executed(lab).await?;
-    lab.wait_for_a_replica(Some(Duration::from_millis(300))).await?;
-    lab.begin_insert(&table, 2).await?;
-    let ended = |now: &ServerIdentity| now.gtid_executed != before && now.gtid_owned.is_empty();
-    let shown = until(lab, "it waits no longer", ended).await;
-    let gone_on = async {
-        shown?;
-        ensure!(seen(lab, &table).await?.0 == 2, "it has ended and is not there");
-        // Nobody waits any more.
-        lab.insert(&table, 3..4, "after").await?;
-        ensure!(lab.source().identify().await?.gtid_owned.is_empty(), "another one waits");
-        Ok(())
-    };
-    let gone_on = gone_on.await;
-    lab.wait_for_a_replica(None).await?;
-    gone_on
-}
-
-/// Asks who the server is until it is as wanted.
-async fn until(lab: &dyn MySqlLab, what: &str, wanted: impl Fn(&ServerIdentity) -> bool) -> Result<ServerIdentity> {
-    let waited = async {
-        loop {
-            let now = lab.source().identify().await?;
-            if wanted(&now) {
-                return anyhow::Ok(now);
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(WAIT, waited).await.with_context(|| format!("in vain: {what}"))?
 }
 
 async fn rows_of_no_table(lab: &dyn MySqlLab) -> Result<()> {

@@ -94,8 +94,8 @@ pub async fn lead(
     let wishes = course.direct.is_some().then(|| Wishes::new(coordinator));
     let fallback = Fallback::new(&course, wishes);
     let takeover = Takeover { course, session, store, state, term, schemas: None, fallback };
-    match takeover.run(candidate.czxid).await {
-        Ok((leader, producer)) => leader.stream(producer).await,
+    match Box::pin(takeover.run(candidate.czxid)).await {
+        Ok((leader, producer)) => Box::pin(leader.stream(producer)).await,
         Err(halt) => halt,
     }
 }
@@ -108,7 +108,7 @@ impl Takeover {
         let producer = loop {
             // Asked again after each failure: Kafka may have gone away just now, and documents do not wait for it.
             let topic;
-            (self, topic) = self.topic().await?;
+            (self, topic) = Box::pin(self.topic()).await?;
             if topic.partitions() < config.partitions {
                 let (found, wanted) = (topic.partitions(), config.partitions);
                 let detail = format!("topic {} has {found} partitions, configured are {wanted}", config.topic);

@@ -1,5 +1,6 @@
-//! `cargo xtask bench failover`: how long nobody leads after a leader's SIGKILL and after its SIGTERM, and how fresh documents are before,
-//! during and after an outage of Kafka, with the fallback path and without. On real processes, as scenarios.
+//! `cargo xtask bench failover`: how long nobody leads after a leader's SIGKILL and after its SIGTERM, and how fresh
+//! documents are before, during and after an outage of Kafka, with the fallback path and without. On real processes,
+//! as scenarios.
 
 use anyhow::Result;
 use clap::Args;

@@ -1,7 +1,8 @@
 //! Replication between model servers, step by step: what is received, what is applied, what a promotion leaves behind.
 //!
 //! Nothing happens by itself: a test says when a replica receives and applies, so every lag and every lost tail can be
-//! made. Whether a source's commits wait for it: `semi_sync`. Not modelled: an ALTER keeps none of a replica's own rows.
+//! made. Whether a source's commits wait for it: `semi_sync`. Not modelled: an ALTER keeps none of a replica's own
+//! rows.
 
 use std::collections::VecDeque;
 

@@ -1,6 +1,6 @@
 //! Semi-synchronous replication as a source sees it: what replicas have acknowledged, and commits that wait
-//! (`AFTER_SYNC`): a transaction is in the binlog, and dumps show it, before a replica has it; only then is it committed
-//! in the engine, where reads and `gtid_executed` show it. Until then `gtid_owned` names it.
+//! (`AFTER_SYNC`): a transaction is in the binlog, and dumps show it, before a replica has it; only then is it
+//! committed in the engine, where reads and `gtid_executed` show it. Until then `gtid_owned` names it.
 //!
 //! Who writes does not wait here: [`MySql::waiting_commits`] says how many sessions would.
 

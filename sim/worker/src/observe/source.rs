@@ -249,8 +249,8 @@ impl OfSource {
     }
 
     /// Whether nothing is under way: the checkpoint holds all, every sink's group has read all, and somebody leads who
-    /// waits for nothing. (Whoever cannot reach the source does not know yet what it has lost, and its checkpoint may hold
-    /// names that other transactions have by now.)
+    /// waits for nothing. (Whoever cannot reach the source does not know yet what it has lost, and its checkpoint may
+    /// hold names that other transactions have by now.)
     pub(super) fn is_quiet(&self, world: &World) -> bool {
         let Some(state) = self.decoded(world) else { return false };
         let Position::Gtid(carried) = &state.checkpoint.resume else { return false };
