@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use towpath_engine::binlog::{Decoder, Event, EventType};
 use towpath_engine::gtid::GtidSet;
-use towpath_engine::ports::source::{BinlogStream, DumpRequest, EventBatch, RowsWanted, ServerIdentity, SourceError};
+use towpath_engine::ports::source::{BinlogStream, DumpRequest, EventBatch, RowsWanted, SourceError};
 use towpath_engine::position::{FilePosition, Position};
 
 use crate::lab::MySqlLab;
