@@ -65,14 +65,14 @@ async fn on_given_servers(services: &Services, seed: u64) -> Result<()> {
     ensure!(report.load.orders > 10 && found.rows > 0, "{:?}, {found:?}", report.load);
     ensure!(found.lost + found.stale + found.doubled == 0, "{found:?}");
 
-    let vanishing = command(600).spawn()?.wait_with_output();
+    let vanishing = command(90).spawn()?.wait_with_output();
     let mut vanishing = std::pin::pin!(vanishing);
-    // When orders of this run are there, the servers go.
+    // When orders of this run are there, and its warm-up of 7.5 s is over, the servers go.
     let rows = async {
         let mut conn = Conn::from_url(&target.mysql).await?;
-        let count = format!("SELECT COUNT(*) FROM `{}`.orders", target.database);
+        let count = format!("SELECT COUNT(*) FROM `{}`.order_main", target.database);
         let before: Option<u64> = conn.query_first(&count).await?;
-        while conn.query_first::<u64, _>(&count).await? <= before.map(|before| before + 5) {
+        while conn.query_first::<u64, _>(&count).await? <= before.map(|before| before + 50) {
             sleep(Duration::from_millis(100)).await;
         }
         anyhow::Ok(())
