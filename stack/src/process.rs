@@ -83,8 +83,7 @@ impl Identity {
             return Ok(());
         }
         self.signal(marker, Signal::SIGSTOP)?;
-        let in_group = |pid: &i32| Stat::read(*pid).is_some_and(|stat| stat.group == self.pid);
-        until_stopped(&all_pids().filter(in_group).collect::<Vec<_>>())
+        until_stopped(&self.in_group().collect::<Vec<_>>())
     }
 
     /// Lets the whole group run on these cores alone (numbers from 0); threads that start later inherit it.
@@ -99,8 +98,7 @@ impl Identity {
         for core in cores {
             set.set(*core).with_context(|| format!("there is no core {core}"))?;
         }
-        let in_group = |pid: &i32| Stat::read(*pid).is_some_and(|stat| stat.group == self.pid);
-        for pid in all_pids().filter(in_group) {
+        for pid in self.in_group() {
             for thread in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
                 let Some(thread) = thread.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
                 match sched_setaffinity(Pid::from_raw(thread), &set) {
@@ -111,6 +109,11 @@ impl Identity {
             }
         }
         Ok(())
+    }
+
+    /// All processes that have the group's id.
+    fn in_group(&self) -> impl Iterator<Item = i32> + '_ {
+        all_pids().filter(|pid| Stat::read(*pid).is_some_and(|stat| stat.group == self.pid))
     }
 
     /// The processes, younger than the leader, that now have the group's id.
@@ -267,17 +270,23 @@ mod tests {
         assert!(!identity.alive());
     }
 
-    #[test]
-    fn a_member_outlives_its_leader_and_is_known_by_the_marker() {
+    /// A shell that leads a group with this marker, and has started one other process.
+    fn group_of_two(script: &str, marker: &str) -> (std::process::Child, Identity) {
         use std::os::unix::process::CommandExt;
         let mut leader = std::process::Command::new("sh");
-        leader.args(["-c", "sleep 60 & read line"]).env(MARKER, "here").process_group(0);
-        let mut leader = leader.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        leader.args(["-c", script]).env(MARKER, marker).process_group(0);
+        let leader = leader.stdin(std::process::Stdio::piped()).spawn().unwrap();
         let identity = Identity::of(i32::try_from(leader.id()).unwrap()).unwrap();
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        while identity.members("here").count() < 2 {
-            assert!(std::time::Instant::now() < deadline, "the shell starts no sleep");
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while identity.members(marker).count() < 2 {
+            assert!(Instant::now() < deadline, "the shell starts no other");
         }
+        (leader, identity)
+    }
+
+    #[test]
+    fn a_member_outlives_its_leader_and_is_known_by_the_marker() {
+        let (mut leader, identity) = group_of_two("sleep 60 & read line", "here");
         drop(leader.stdin.take());
         leader.wait().unwrap();
         assert!(!identity.alive() && identity.group_alive("here"));
@@ -285,22 +294,15 @@ mod tests {
         identity.signal("elsewhere", Signal::SIGKILL).unwrap();
         assert!(identity.group_alive("here"), "a signal reached what is not ours");
         identity.signal("here", Signal::SIGKILL).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
         while identity.group_alive("here") {
-            assert!(std::time::Instant::now() < deadline, "the member was not killed");
+            assert!(Instant::now() < deadline, "the member was not killed");
         }
     }
 
     #[test]
     fn a_paused_group_stands_still_when_pausing_returns() {
-        use std::os::unix::process::CommandExt;
-        let mut leader = std::process::Command::new("sh");
-        leader.args(["-c", "while :; do :; done & while :; do :; done"]).env(MARKER, "busy").process_group(0);
-        let mut leader = leader.spawn().unwrap();
-        let identity = Identity::of(i32::try_from(leader.id()).unwrap()).unwrap();
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while identity.members("busy").count() < 2 {
-            assert!(Instant::now() < deadline, "the shell starts no other");
-        }
+        let (mut leader, identity) = group_of_two("while :; do :; done & while :; do :; done", "busy");
         assert!(!stopped(identity.pid));
         for _ in 0..100 {
             identity.pause("busy").unwrap();
@@ -316,18 +318,9 @@ mod tests {
 
     #[test]
     fn a_bound_group_runs_on_its_cores_alone() {
-        use std::os::unix::process::CommandExt;
-        let mut leader = std::process::Command::new("sh");
-        leader.args(["-c", "sleep 60 & read line"]).env(MARKER, "bound").process_group(0);
-        let mut leader = leader.stdin(std::process::Stdio::piped()).spawn().unwrap();
-        let identity = Identity::of(i32::try_from(leader.id()).unwrap()).unwrap();
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while identity.members("bound").count() < 2 {
-            assert!(Instant::now() < deadline, "the shell starts no sleep");
-        }
+        let (mut leader, identity) = group_of_two("sleep 60 & read line", "bound");
         identity.bind("bound", &[0]).unwrap();
-        let members: Vec<i32> =
-            all_pids().filter(|pid| Stat::read(*pid).is_some_and(|stat| stat.group == identity.pid)).collect();
+        let members: Vec<i32> = identity.in_group().collect();
         assert_eq!(members.len(), 2);
         for pid in members {
             let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();

@@ -3,7 +3,7 @@
 //! On one machine that all parts share, the maximum is the rate at which they keep its cores busy as far as they can
 //! be: see [`FULL`].
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::fit::{Costs, Sample, busy, fit_samples};
@@ -70,13 +70,12 @@ pub fn check(searches: &[Search]) -> Result<(Vec<Checked>, Costs)> {
         let low = |tried: &&Tried| tried.valid && tried.factor * OUTSIDE <= measured;
         let mut low: Vec<&Tried> = search.trials.iter().filter(low).collect();
         low.sort_by(|a, b| a.factor.total_cmp(&b.factor));
-        let (Some(first), Some(last)) = (low.first(), low.last()) else {
-            ensure_two(search, 0)?;
-            continue;
+        let [first, .., last] = low[..] else {
+            let (of, found) = (&search.of, low.len());
+            bail!("the search of {of} tried {found} rates of at most half its maximum: begin it lower, by --scale");
         };
-        ensure_two(search, low.len())?;
         fitted.extend(low.iter().map(|tried| tried.sample.clone()));
-        ranges.push((search, measured, *first, *last));
+        ranges.push((search, measured, first, last));
     }
     let costs = fit_samples(&fitted);
     let checked = ranges.into_iter().map(|(search, measured, first, last)| {
@@ -85,15 +84,6 @@ pub fn check(searches: &[Search]) -> Result<(Vec<Checked>, Costs)> {
         Checked { of: search.of.clone(), fitted_up_to: last.factor, predicted, measured, deviation }
     });
     Ok((checked.collect(), costs))
-}
-
-fn ensure_two(search: &Search, found: usize) -> Result<()> {
-    let of = &search.of;
-    ensure!(
-        found >= 2,
-        "the search of {of} tried {found} rates of at most half its maximum: begin it lower, by --scale"
-    );
-    Ok(())
 }
 
 fn measured(search: &Search) -> Result<f64> {

@@ -21,19 +21,15 @@ pub struct Units {
 }
 
 impl Units {
-    /// Each unit of `self` and `other`, put together.
-    fn with(self, other: Self, together: impl Fn(f64, f64) -> f64) -> Self {
-        Self {
-            transactions: together(self.transactions, other.transactions),
-            changes: together(self.changes, other.changes),
-            polls: together(self.polls, other.polls),
-            lists: together(self.lists, other.lists),
-        }
-    }
-
     /// On the straight line through `(at, self)` and `(other_at, other)`, the point at `wanted`.
     pub fn along(self, at: f64, (other_at, other): (f64, Self), wanted: f64) -> Self {
-        self.with(other, |a, b| a + (b - a) * (wanted - at) / (other_at - at))
+        let along = |a: f64, b: f64| a + (b - a) * (wanted - at) / (other_at - at);
+        Self {
+            transactions: along(self.transactions, other.transactions),
+            changes: along(self.changes, other.changes),
+            polls: along(self.polls, other.polls),
+            lists: along(self.lists, other.lists),
+        }
     }
 }
 
@@ -132,23 +128,19 @@ pub fn fit_samples(samples: &[Sample]) -> Costs {
     for sample in samples {
         for used in &sample.processes {
             let part = used.name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('-').to_owned();
-            let (work, queries) = given(&part, sample.sounds_on.as_deref(), sample.units);
-            parts.entry(part).or_default().push(([1.0, work, queries], used.cpu_s / sample.seconds));
+            let units = sample.units;
+            let work = if by_transaction(&part) { units.transactions } else { units.changes };
+            let row = [1.0, work, queries(&part, sample.sounds_on.as_deref(), units)];
+            parts.entry(part).or_default().push((row, used.cpu_s / sample.seconds));
         }
     }
     parts.into_iter().map(|(part, rows)| (part.clone(), cost(&part, &rows))).collect()
 }
 
-/// What a part is given a second: transactions or row changes, and queries.
-fn given(part: &str, sounds_on: Option<&str>, units: Units) -> (f64, f64) {
-    let work = if by_transaction(part) { units.transactions } else { units.changes };
-    (work, queries(part, sounds_on, units))
-}
-
 /// Cores that all parts together keep busy.
 pub fn busy(costs: &Costs, sounds_on: Option<&str>, units: Units) -> f64 {
     let of_part = |(part, cost): (&String, &PartCost)| {
-        cost.cores(units.transactions, units.changes, given(part, sounds_on, units).1)
+        cost.cores(units.transactions, units.changes, queries(part, sounds_on, units))
     };
     costs.iter().map(of_part).sum()
 }

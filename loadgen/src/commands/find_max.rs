@@ -5,7 +5,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use std::io::IsTerminal;
 use std::process::ExitCode;
-use towpath_load::capacity::Sample;
+use towpath_load::capacity::{Sample, Tried};
 use towpath_load::drive::{MOST_QUERIES_PER_S, MOST_WRITES_PER_S, sessions};
 use towpath_load::live::View;
 use towpath_load::own::Services;
@@ -48,12 +48,10 @@ pub struct Arguments {
 
 #[derive(Debug, Serialize)]
 struct Trial {
-    factor: f64,
-    valid: bool,
-    sample: Sample,
+    #[serde(flatten)]
+    tried: Tried,
     load: Load,
     backlog_growth: Option<f64>,
-    held: bool,
     reasons: Vec<String>,
 }
 
@@ -91,9 +89,9 @@ pub async fn run(arguments: &Arguments, as_json: bool) -> Result<ExitCode> {
             let report = services.run(&profile, arguments.tuning.seed, view).await;
             let trial = judge(factor, &report.with_context(|| name.clone())?);
             if !as_json {
-                eprintln!("{name}: {}", if trial.held { "holds".to_owned() } else { trial.reasons.join("; ") });
+                eprintln!("{name}: {}", if trial.tried.held { "holds".to_owned() } else { trial.reasons.join("; ") });
             }
-            bracket.tried(trial.held);
+            bracket.tried(trial.tried.held);
             trials.push(trial);
         }
         anyhow::Ok(())
@@ -102,7 +100,7 @@ pub async fn run(arguments: &Arguments, as_json: bool) -> Result<ExitCode> {
     services.stop().await?;
     searched?;
     let factor = bracket.found();
-    let best = trials.iter().filter(|trial| trial.held).max_by(|a, b| a.factor.total_cmp(&b.factor));
+    let best = trials.iter().filter(|trial| trial.tried.held).max_by(|a, b| a.tried.factor.total_cmp(&b.tried.factor));
     let found = Found {
         profile: base.name.clone(),
         of: arguments.of,
@@ -170,8 +168,8 @@ fn judge(factor: f64, report: &Report) -> Trial {
         reasons.push(format!("the backlog grows by {growth:.1} orders a second"));
     }
     let held = report.valid && reasons.is_empty();
-    let (valid, sample) = (report.valid, Sample::of(report));
-    Trial { factor, valid, sample, load: report.load.clone(), backlog_growth: growth, held, reasons }
+    let tried = Tried { factor, held, valid: report.valid, sample: Sample::of(report) };
+    Trial { tried, load: report.load.clone(), backlog_growth: growth, reasons }
 }
 
 fn table(found: &Found) -> String {
@@ -189,11 +187,15 @@ fn table(found: &Found) -> String {
         let load = &trial.load;
         let growth = trial.backlog_growth.map_or("–".to_owned(), |growth| format!("{growth:+.1}"));
         let numbers = [load.orders_per_s, load.transactions_per_s, load.changes_per_s, load.queries_per_s];
-        let mut cells = vec![text::right(&format!("{:.2}", trial.factor))];
+        let mut cells = vec![text::right(&format!("{:.2}", trial.tried.factor))];
         cells.extend(numbers.map(|number| text::right(&format!("{number:.0}"))));
-        cells.push(text::right(&format!("{:.2}", trial.sample.busy())));
+        cells.push(text::right(&format!("{:.2}", trial.tried.sample.busy())));
         cells.push(text::right(&growth));
-        cells.push(comfy_table::Cell::new(if trial.held { "holds".to_owned() } else { trial.reasons.join("; ") }));
+        cells.push(comfy_table::Cell::new(if trial.tried.held {
+            "holds".to_owned()
+        } else {
+            trial.reasons.join("; ")
+        }));
         table.add_row(cells);
     }
     let end = match &found.maximum {

@@ -297,12 +297,11 @@ impl Stage {
         &mut self,
         cast: &mut Cast,
         scenario: &Scenario,
-        planned: Vec<Planned>,
+        mut planned: Vec<Planned>,
         work: &Work,
         bar: &ProgressBar,
         brisk: bool,
     ) -> Result<Option<String>> {
-        let mut planned = planned;
         let length = scenario.length.duration();
         let patience = length + scenario.expect.stops_with.map_or(Duration::ZERO, |_| PATIENCE);
         loop {

@@ -51,9 +51,7 @@ async fn without_being_told_or_configured_nothing_is_written_directly() {
     sleep(Duration::from_secs(60)).await;
     assert_eq!(sinks.documents().len(), 2);
     sinks.world.kafka.start();
-    sinks.until_normal(&running, fencing).await;
-    running.drain().await;
-    indexing.stop().await;
+    sinks.end_normal(running, indexing, fencing).await;
 }
 
 /// Nobody indexes: a person switches, with Kafka up.
@@ -79,9 +77,7 @@ async fn with_no_adapter_left_documents_are_written_directly_when_told() {
         sinks.change_and_watch(20..40, FRESH).await;
         sinks.ask(Wish::Auto);
         let indexing = sinks.index(fencing);
-        sinks.until_normal(&running, fencing).await;
-        running.drain().await;
-        indexing.stop().await;
+        sinks.end_normal(running, indexing, fencing).await;
     }
 }
 
@@ -115,9 +111,7 @@ async fn with_no_adapter_left_documents_are_written_directly_by_themselves() {
         sleep(Duration::from_secs(60)).await;
         assert_eq!(running.status().fallback, Phase::Direct, "Kafka answers, and nobody indexes");
         let indexing = sinks.index(fencing);
-        sinks.until_normal(&running, fencing).await;
-        running.drain().await;
-        indexing.stop().await;
+        sinks.end_normal(running, indexing, fencing).await;
     }
 }
 
@@ -143,9 +137,7 @@ async fn a_successor_seals_the_journal_and_goes_on_directly() {
         let refused = sinks.es.bulk(&[late]).await.unwrap();
         assert_eq!(refused[0].error_type.as_deref(), Some("cluster_block_exception"), "sealed");
         sinks.world.kafka.start();
-        sinks.until_normal(&successor, fencing).await;
-        successor.drain().await;
-        indexing.stop().await;
+        sinks.end_normal(successor, indexing, fencing).await;
     }
 }
 
@@ -168,9 +160,7 @@ async fn a_successor_writes_directly_as_soon_as_it_may_and_is_seen_to_lead() {
         assert_eq!(successor.metric("towpath_leading"), 1);
         sinks.change_and_watch(20..30, FRESH).await;
         sinks.world.kafka.start();
-        sinks.until_normal(&successor, fencing).await;
-        successor.drain().await;
-        indexing.stop().await;
+        sinks.end_normal(successor, indexing, fencing).await;
     }
 }
 
@@ -189,9 +179,7 @@ async fn a_log_that_cannot_be_fenced_is_left_out() {
         successor.until("it writes directly", |status| status.fallback == Phase::Direct).await;
         sinks.change_and_watch(20..30, FRESH).await;
         sinks.world.kafka.start();
-        sinks.until_normal(&successor, fencing).await;
-        successor.drain().await;
-        indexing.stop().await;
+        sinks.end_normal(successor, indexing, fencing).await;
     }
 }
 
@@ -203,9 +191,7 @@ async fn a_successor_that_finds_kafka_carries_all_again() {
         running.kill().await;
         sinks.world.kafka.start();
         let successor = sinks.start(2, fencing, true);
-        sinks.until_normal(&successor, fencing).await;
-        successor.drain().await;
-        indexing.stop().await;
+        sinks.end_normal(successor, indexing, fencing).await;
     }
 }
 

@@ -158,6 +158,13 @@ impl Sinks {
         self.world.until("no run is left", |world| world.state().unwrap().fallback.is_empty()).await;
         self.until_fresh(Duration::from_secs(60), "at the end").await;
     }
+
+    /// [`Sinks::until_normal`], then everything ends in order.
+    pub async fn end_normal(&mut self, running: Running, indexing: Indexing, fencing: Fencing) {
+        self.until_normal(&running, fencing).await;
+        running.drain().await;
+        indexing.stop().await;
+    }
 }
 
 fn ints(row: &[towpath_models::mysql::Value]) -> (i64, i64) {

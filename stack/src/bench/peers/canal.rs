@@ -25,7 +25,7 @@ pub async fn run(ground: &Ground<'_>) -> Result<Figures> {
     std::fs::create_dir_all(&folder)?;
     let launcher = folder.join("CanalLauncher.java");
     std::fs::write(&launcher, LAUNCHER)?;
-    ground.log.ensure_topic(TOPIC, PARTITIONS).await.map_err(|error| anyhow::anyhow!("{error}"))?;
+    ground.log.ensure_topic(TOPIC, PARTITIONS).await?;
     let mysql = ground.stack.mysql()?;
     let mut conn = Conn::from_url(mysql.root_url()).await?;
     let oldest: Option<(String, u64, String)> = conn.query_first("SHOW BINARY LOGS").await?;
@@ -55,8 +55,7 @@ pub async fn run(ground: &Ground<'_>) -> Result<Figures> {
     let mut options = vec!["-Xms512m".to_owned(), "-Xmx2g".to_owned()];
     options.extend(settings.map(|(name, value)| format!("-D{name}={value}")));
     let log = ground.stack.folder().join("peers-canal.log");
-    let main = [launcher.display().to_string()];
-    let main: Vec<&str> = main.iter().map(String::as_str).collect();
-    let process = java::start(&format!("{}/*", libraries.display()), &options, &main, &folder, &log)?;
+    let main = launcher.display().to_string();
+    let process = java::start(&format!("{}/*", libraries.display()), &options, &[&main], &folder, &log)?;
     ground.measure(process, &[TOPIC.to_owned()], Form::Flat, version).await
 }

@@ -23,7 +23,7 @@ pub async fn run(ground: &Ground<'_>) -> Result<Figures> {
     std::fs::create_dir_all(&folder)?;
     let topics: Vec<String> = TABLES.iter().map(|table| format!("{PREFIX}.{DATABASE}.{table}")).collect();
     for topic in &topics {
-        ground.log.ensure_topic(topic, PARTITIONS).await.map_err(|error| anyhow::anyhow!("{error}"))?;
+        ground.log.ensure_topic(topic, PARTITIONS).await?;
     }
     let brokers = ground.stack.kafka()?.bootstrap();
     let rest = TcpListener::bind("127.0.0.1:0")?.local_addr()?;

@@ -80,7 +80,7 @@ pub async fn run(arguments: &Arguments, binary: &Path, as_json: bool) -> Result<
     let plan = Plan::for_rows(arguments.rows);
     let (stack, workload) = filled::start(Stack::builder().kafka(1).zookeeper(1), plan).await?;
     let config = KafkaConfig { brokers: stack.kafka()?.bootstrap(), ..KafkaConfig::default() };
-    let log = Arc::new(KafkaLog::new(config).map_err(|error| anyhow::anyhow!("{error}"))?);
+    let log = Arc::new(KafkaLog::new(config)?);
     let ground = Ground { stack: &stack, log, plan, start: workload.start };
     let mut outcomes = Vec::new();
     for name in [TOWPATH, DEBEZIUM, CANAL] {
@@ -113,7 +113,7 @@ async fn towpath(ground: &Ground<'_>, binary: &Path) -> Result<Figures> {
     };
     let (config, admin) = pipeline.write(ground.stack.folder(), "peers")?;
     let log = ground.stack.folder().join("peers-towpath.log");
-    ground.log.ensure_topic(&pipeline.name, PARTITIONS).await.map_err(|error| anyhow::anyhow!("{error}"))?;
+    ground.log.ensure_topic(&pipeline.name, PARTITIONS).await?;
     let process = Process::of(Towpath::start(binary, &config, "deployer", admin, &log, &[])?);
     let version = env!("CARGO_PKG_VERSION").to_owned();
     ground.measure(process, &[pipeline.name.clone()], Form::Flat, version).await

@@ -52,11 +52,11 @@ impl Form {
 pub async fn count(log: &dyn EventLog, topics: &[String], form: Form) -> Result<u64> {
     let mut rows = 0;
     for topic in topics {
-        let info = log.topic(topic).await.map_err(|error| anyhow::anyhow!("{topic}: {error}"))?;
+        let info = log.topic(topic).await.with_context(|| topic.clone())?;
         for (partition, (mut next, end)) in (0..).zip(info.watermarks) {
             while next < end {
                 let piece = log.read(topic, partition, next, end, PIECE).await;
-                let (records, reached) = piece.map_err(|error| anyhow::anyhow!("{topic}: {error}"))?;
+                let (records, reached) = piece.with_context(|| topic.clone())?;
                 anyhow::ensure!(reached > next, "{topic}-{partition} ends at {next}, below {end}");
                 next = reached;
                 for record in &records {
