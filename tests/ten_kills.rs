@@ -16,6 +16,10 @@ use towpath_stack::harness::writer::Writer;
 
 const NAME: &str = "tenkills";
 const KILLS: u64 = 10;
+/// Parts of the workload that no kill's gate opens: what the trickle below may use up while a last victim is idle.
+const SPARE: u64 = 3;
+/// Transactions a second that the trickle lets through: the spare parts of 10,000 orders outlast [`PATIENCE`].
+const TRICKLE: usize = 50;
 const PATIENCE: Duration = Duration::from_secs(90);
 
 fn number(variable: &str, default: u64) -> u64 {
@@ -61,7 +65,7 @@ async fn every_document_equals_its_row_after_ten_kills() -> Result<()> {
     fleet.wait_leader(PATIENCE).await?;
 
     let transactions = Workload::new(WorkloadConfig::new(seed, orders)).count() as u64;
-    let part = transactions / (KILLS + 1);
+    let part = transactions / (KILLS + 1 + SPARE);
     let workload = Workload::new(WorkloadConfig::new(seed, orders));
     let mut writer = Writer::start(&mysql, NAME, workload, part).await?;
     for (kill, role) in targets(&mut rng).into_iter().enumerate() {
@@ -79,7 +83,7 @@ async fn every_document_equals_its_row_after_ten_kills() -> Result<()> {
         };
         // A victim that just joined its group may have nothing to do until the writer has come to its gate.
         let trickle = async {
-            for more in (gate..).step_by(100) {
+            for more in (gate..).step_by(TRICKLE) {
                 writer.open(more);
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
