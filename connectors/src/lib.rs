@@ -18,7 +18,6 @@ pub mod kafka;
 pub mod mysql;
 pub mod zookeeper;
 
-mod causes;
 mod secret;
 mod webhook;
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
+use towpath_engine::causes::with_causes;
 
-use crate::causes::with_causes;
 use crate::{ConfigError, Secret};
 
 /// Where notifications are posted.

@@ -16,6 +16,7 @@ pub mod binlog;
 pub mod branch;
 pub mod canary;
 pub mod cause;
+pub mod causes;
 pub mod deployer;
 pub mod env;
 pub mod format;

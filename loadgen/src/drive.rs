@@ -16,7 +16,7 @@ use crate::live::View;
 use crate::meter::{Figure, Shared, Sort};
 use crate::probes::Probes;
 use crate::processes::{Used, Watch};
-use crate::queries::{self, Cluster, PAGE};
+use crate::queries::{self, Cluster};
 use crate::sampler::Sampler;
 use crate::target::Target;
 use crate::writes::{Acknowledger, Work, Writers, Written, lock};
@@ -50,6 +50,8 @@ pub struct Measured {
     pub sound_samples: BTreeMap<&'static str, Vec<i64>>,
     /// What processes used.
     pub used: Vec<Used>,
+    /// The same between the warm-up and the last write: from and to, seconds from the start.
+    pub window: Option<(f64, f64, Vec<Used>)>,
     /// Why it ended early.
     pub ended_early: Option<String>,
     /// How long it ran, without the last waits.
@@ -153,6 +155,7 @@ impl<'a> Run<'a> {
             probes: probes.clone(),
             abort: profile.abort.clone(),
             warm_up: profile.warm_up.duration(),
+            length: profile.length.duration(),
             view,
             stop,
         };
@@ -205,13 +208,18 @@ impl<'a> Run<'a> {
         if let Some(reader) = self.reader.take() {
             reader.stop().await;
         }
-        lock(&self.watch).look();
+        let (used, window) = {
+            let mut watch = lock(&self.watch);
+            watch.look();
+            (watch.used(), watch.window())
+        };
         let (sounds, heard) = (lock(&self.sounds), self.polls.is_some() && written.is_some());
         Measured {
             written,
             played: heard.then(|| sounds.sum()),
             sound_samples: if heard { sounds.samples() } else { BTreeMap::new() },
-            used: lock(&self.watch).used(),
+            used,
+            window,
             ended_early,
             ran,
             meter: self.meter.clone(),
@@ -221,6 +229,7 @@ impl<'a> Run<'a> {
     /// Begins everything at its time. Returns why it ended before its end.
     async fn dispatch(&mut self, in_flight: &Arc<AtomicUsize>) -> Option<String> {
         let acknowledger = self.writers.as_ref().map(Writers::acknowledger);
+        let page = self.profile.sounds.as_ref().map_or(0, |sounds| sounds.page);
         let mut begun = 0_u64;
         while let Some(planned) = self.traffic.next() {
             let due = self.start + Duration::from_micros(planned.at_us);
@@ -252,7 +261,7 @@ impl<'a> Run<'a> {
                         let (cluster, meter) = (cluster.clone(), self.meter.clone());
                         let (sounds, acknowledger) = (Arc::clone(&self.sounds), acknowledger.clone());
                         tokio::spawn(async move {
-                            poll(&cluster, &meter, &sounds, acknowledger.as_ref(), merchant, due).await;
+                            poll(&cluster, &meter, &sounds, acknowledger.as_ref(), merchant, page, due).await;
                             drop(slot);
                         });
                     }
@@ -311,16 +320,17 @@ async fn poll(
     sounds: &Mutex<Devices<Instant>>,
     acknowledger: Option<&Acknowledger>,
     merchant: u32,
+    page: u32,
     due: Instant,
 ) {
     let sent = Instant::now();
-    let orders = match cluster.poll(merchant).await {
+    let orders = match cluster.poll(merchant, page).await {
         Ok(orders) => orders,
         Err(error) => return meter.failed(due, || format!("poll: {error:#}")),
     };
     let answered = Instant::now();
     meter.answered(Sort::Query, [Figure::PollLatency, Figure::PollService], [due, sent, answered]);
-    let poll = Poll { merchant, sent, answered, whole: orders.len() < PAGE };
+    let poll = Poll { merchant, sent, answered, whole: orders.len() < page as usize };
     let heard = lock(sounds).polled(poll, &orders);
     heard.committed.iter().for_each(|since| meter.took(Figure::SoundDelay, *since, answered));
     if let Some(acknowledger) = acknowledger.filter(|_| !heard.fresh.is_empty()) {

@@ -46,7 +46,7 @@ fn send(port: u16, length: Duration) -> Result<OwnCost> {
     runtime()?.block_on(async {
         let index = Index { url: format!("http://127.0.0.1:{port}"), alias: "remind".to_owned() };
         let cluster = Cluster::new(&client()?, &index);
-        anyhow::ensure!(cluster.poll(1).await? == [7, 8], "the responder's answer is misread");
+        anyhow::ensure!(cluster.poll(1, 50).await? == [7, 8], "the responder's answer is misread");
         let answered = Arc::new(AtomicU64::new(0));
         let (begun, cpu) = (Instant::now(), thread_cpu()?);
         let mut tasks = tokio::task::JoinSet::new();
@@ -54,7 +54,7 @@ fn send(port: u16, length: Duration) -> Result<OwnCost> {
             let (cluster, answered) = (cluster.clone(), Arc::clone(&answered));
             tasks.spawn(async move {
                 while begun.elapsed() < length {
-                    cluster.poll(merchant).await?;
+                    cluster.poll(merchant, 50).await?;
                     answered.fetch_add(1, Ordering::Relaxed);
                 }
                 Ok::<(), anyhow::Error>(())

@@ -21,6 +21,8 @@ struct Seen {
     first_cpu: f64,
     last_cpu: f64,
     peak_rss: u64,
+    /// At the look that opened the window, and at the one that closed it.
+    window: (Option<f64>, Option<f64>),
 }
 
 /// Watches processes by id; a service's whole process group counts.
@@ -28,6 +30,8 @@ struct Seen {
 pub struct Watch {
     names: Vec<(String, u32)>,
     seen: BTreeMap<u32, Seen>,
+    /// When the window was opened and closed, seconds from the run's start.
+    window: (Option<f64>, Option<f64>),
 }
 
 impl Watch {
@@ -35,7 +39,7 @@ impl Watch {
     pub fn new(names: &[(String, u32)]) -> Self {
         let mut names = names.to_vec();
         names.push(("generator".to_owned(), std::process::id()));
-        Self { names, seen: BTreeMap::new() }
+        Self { names, ..Self::default() }
     }
 
     /// One that came later.
@@ -47,18 +51,48 @@ impl Watch {
     pub fn look(&mut self) {
         for pid in members(&self.names) {
             let Some(Stat { cpu_s: cpu, rss, .. }) = stat(pid.1) else { continue };
-            let seen = self.seen.entry(pid.1).or_insert(Seen { first_cpu: cpu, last_cpu: cpu, peak_rss: rss });
+            let first = Seen { first_cpu: cpu, last_cpu: cpu, peak_rss: rss, ..Seen::default() };
+            let seen = self.seen.entry(pid.1).or_insert(first);
             seen.last_cpu = cpu;
             seen.peak_rss = seen.peak_rss.max(rss);
         }
     }
 
+    /// The window begins with the last look, at this second of the run; once only.
+    pub fn open_window(&mut self, at_s: f64) {
+        if self.window.0.is_none() {
+            self.window.0 = Some(at_s);
+            self.seen.values_mut().for_each(|seen| seen.window.0 = Some(seen.last_cpu));
+        }
+    }
+
+    /// The window ends with the last look, at this second of the run; once only.
+    pub fn close_window(&mut self, at_s: f64) {
+        if self.window.1.is_none() {
+            self.window.1 = Some(at_s);
+            self.seen.values_mut().for_each(|seen| seen.window.1 = Some(seen.last_cpu));
+        }
+    }
+
+    /// From when to when the window was, seconds from the run's start, and what was used in it; none: it never closed.
+    pub fn window(&self) -> Option<(f64, f64, Vec<Used>)> {
+        let used = self.sum(|seen| {
+            let (open, close) = seen.window;
+            close.unwrap_or(seen.last_cpu) - open.unwrap_or(seen.first_cpu)
+        });
+        Some((self.window.0?, self.window.1?, used))
+    }
+
     /// What was used from the first to the last look; processes of one name are added up.
     pub fn used(&self) -> Vec<Used> {
+        self.sum(|seen| seen.last_cpu - seen.first_cpu)
+    }
+
+    fn sum(&self, cpu: impl Fn(&Seen) -> f64) -> Vec<Used> {
         let mut used: Vec<Used> = Vec::new();
         for (name, pid) in members(&self.names).into_iter().chain(self.gone()) {
             let Some(seen) = self.seen.get(&pid) else { continue };
-            let (cpu_s, peak_rss_mb) = (seen.last_cpu - seen.first_cpu, seen.peak_rss as f64 / 1e6);
+            let (cpu_s, peak_rss_mb) = (cpu(seen), seen.peak_rss as f64 / 1e6);
             match used.iter_mut().find(|one| one.name == name) {
                 Some(one) => (one.cpu_s, one.peak_rss_mb) = (one.cpu_s + cpu_s, one.peak_rss_mb + peak_rss_mb),
                 None => used.push(Used { name, cpu_s, peak_rss_mb }),
@@ -97,10 +131,23 @@ mod tests {
         watch.look();
         let begun = stat(std::process::id()).unwrap().cpu_s;
         let mut sum = 0_u64;
-        while stat(std::process::id()).unwrap().cpu_s < begun + 0.05 {
-            sum = std::hint::black_box(sum.wrapping_mul(31).wrapping_add(7));
-        }
+        let mut work = |until: f64| {
+            while stat(std::process::id()).unwrap().cpu_s < until {
+                sum = std::hint::black_box(sum.wrapping_mul(31).wrapping_add(7));
+            }
+        };
+        work(begun + 0.05);
         watch.look();
+        watch.open_window(3.0);
+        work(begun + 0.15);
+        watch.look();
+        watch.close_window(5.0);
+        work(begun + 0.4);
+        watch.look();
+        watch.close_window(6.0);
+        let (from, to, within) = watch.window().unwrap();
+        assert_eq!((from, to), (3.0, 5.0));
+        assert!((0.08..0.2).contains(&within[0].cpu_s), "{within:?}");
         let used = watch.used();
         assert_eq!((used.len(), used[0].name.as_str()), (1, "generator"));
         assert!(used[0].cpu_s >= 0.05 && used[0].peak_rss_mb > 1.0, "{used:?}");

@@ -5,11 +5,12 @@ use std::path::Path;
 use towpath_scenarios::load::{Profile, parse};
 
 /// The shipped profiles.
-pub const SHIPPED: [(&str, &str); 4] = [
+pub const SHIPPED: [(&str, &str); 5] = [
     ("ordinary-day", include_str!("../profiles/ordinary-day.toml")),
     ("peak-sale", include_str!("../profiles/peak-sale.toml")),
     ("prompt-sound-storm", include_str!("../profiles/prompt-sound-storm.toml")),
     ("backlog-drain", include_str!("../profiles/backlog-drain.toml")),
+    ("steady", include_str!("../profiles/steady.toml")),
 ];
 
 /// A shipped profile by its name, or a file by its path.

@@ -9,8 +9,6 @@ use towpath_scenarios::load::{listed, sounding};
 
 use crate::target::Index;
 
-/// The most orders that one poll returns.
-pub const PAGE: usize = 50;
 /// Orders on a list.
 const LIST: usize = 20;
 /// An answer that takes longer is an error.
@@ -62,13 +60,13 @@ impl Cluster {
         Self { client: client.clone(), search: format!("{base}/_search"), count: format!("{base}/_count") }
     }
 
-    /// Which orders of this merchant must ring, newest first, at most [`PAGE`].
+    /// Which orders of this merchant must ring, newest first, at most `page`.
     ///
     /// # Errors
     /// The cluster does not answer, or refuses.
-    pub async fn poll(&self, merchant: u32) -> Result<Vec<i64>> {
+    pub async fn poll(&self, merchant: u32, page: u32) -> Result<Vec<i64>> {
         let body = format!(
-            "{{\"size\":{PAGE},\"_source\":false,\"track_total_hits\":false,\"query\":{},\
+            "{{\"size\":{page},\"_source\":false,\"track_total_hits\":false,\"query\":{},\
              \"sort\":[{{\"created_at\":\"desc\"}}]}}",
             sounding(merchant)
         );

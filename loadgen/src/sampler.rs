@@ -28,6 +28,8 @@ pub(crate) struct Sampler {
     pub(crate) probes: Probes,
     pub(crate) abort: Vec<Level>,
     pub(crate) warm_up: Duration,
+    /// Until when orders come and lists are asked for.
+    pub(crate) length: Duration,
     pub(crate) view: View,
     pub(crate) stop: watch::Sender<Option<String>>,
 }
@@ -44,6 +46,7 @@ impl Sampler {
             if now < start {
                 continue;
             }
+            self.window(now.duration_since(start));
             let oldest = self.probes.oldest(now);
             let mut meter = self.meter.lock();
             meter.second(now).backlog = backlog;
@@ -60,6 +63,17 @@ impl Sampler {
                     }
                 }
             }
+        }
+    }
+
+    /// What runs while everything is asked for is told apart from the warm-up and from the last waits.
+    fn window(&self, at: Duration) {
+        let mut watch = lock(&self.watch);
+        if at >= self.warm_up {
+            watch.open_window(at.as_secs_f64());
+        }
+        if at >= self.length {
+            watch.close_window(at.as_secs_f64());
         }
     }
 

@@ -18,7 +18,10 @@ fn profiles_are_listed() {
     let (code, told, _) = load(&["profiles", "--json"]);
     let profiles: serde_json::Value = serde_json::from_str(&told).unwrap();
     let names: Vec<&str> = profiles.as_array().unwrap().iter().filter_map(|one| one["name"].as_str()).collect();
-    assert_eq!((code, names), (Some(0), vec!["ordinary-day", "peak-sale", "prompt-sound-storm", "backlog-drain"]));
+    assert_eq!(
+        (code, names),
+        (Some(0), vec!["ordinary-day", "peak-sale", "prompt-sound-storm", "backlog-drain", "steady"])
+    );
 }
 
 #[test]
@@ -47,4 +50,5 @@ fn servers_that_do_not_answer_are_named() {
     let (status, _, error) = load(&[&["run", "ordinary-day"], &HERE[..]].concat());
     assert_eq!(status, Some(1), "{error}");
     assert!(error.contains("connecting to MySQL"), "{error}");
+    assert_eq!(error.matches("Connection refused").count(), 1, "the cause once: {error}");
 }

@@ -48,6 +48,7 @@ fn report(name: &str) -> Report {
         drain: None,
         backlog_growth: None,
         processes: vec![Used { name: "mysql".to_owned(), cpu_s: 12.0, peak_rss_mb: 500.0 }],
+        steady: None,
         seconds: seconds.collect(),
         levels: Vec::new(),
         reasons: vec!["a <reason> & more".to_owned()],

@@ -10,6 +10,7 @@ use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
+use towpath_engine::causes::with_causes;
 use towpath_scenarios::scenario::soak;
 use towpath_stack::install::{self, Package};
 use towpath_stack::{Details, Stack, StackBuilder, bench, by_hand, demo, paths, scenario};
@@ -189,7 +190,7 @@ async fn main() -> ExitCode {
     match run(cli).await {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", with_causes(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -45,11 +45,20 @@ impl Probe {
             match self {
                 Self::Mysql { port } => ask_mysql(*port).await,
                 Self::Kafka { port, brokers } => ask_kafka(*port, *brokers).await,
-                Self::Zookeeper { port } => ask_zookeeper(*port).await,
+                Self::Zookeeper { port } => ask_zookeeper(*port).await.map(|_| ()),
                 Self::Elasticsearch { port } => ask_elasticsearch(*port).await,
             }
         };
         tokio::time::timeout(Duration::from_secs(2), asked).await.context("no answer within 2 s")?
+    }
+
+    /// What a node of ZooKeeper is: standalone, leader or follower.
+    ///
+    /// # Errors
+    /// It does not answer within two seconds, or is no ZooKeeper.
+    pub async fn zookeeper_mode(&self) -> Result<String> {
+        let Self::Zookeeper { port } = self else { bail!("{self:?} is no ZooKeeper") };
+        tokio::time::timeout(Duration::from_secs(2), ask_zookeeper(*port)).await.context("no answer within 2 s")?
     }
 }
 
@@ -61,13 +70,14 @@ async fn ask_mysql(port: u16) -> Result<()> {
     Ok(connection.disconnect().await?)
 }
 
-async fn ask_zookeeper(port: u16) -> Result<()> {
+/// What a node is: standalone, leader or follower.
+async fn ask_zookeeper(port: u16) -> Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
     stream.write_all(b"srvr").await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
-    ensure!(answer.contains("\nMode: "), "srvr answered {:?}", answer.lines().next().unwrap_or(""));
-    Ok(())
+    let mode = answer.lines().find_map(|line| line.strip_prefix("Mode: "));
+    mode.map(str::to_owned).with_context(|| format!("srvr answered {:?}", answer.lines().next().unwrap_or("")))
 }
 
 async fn ask_elasticsearch(port: u16) -> Result<()> {

@@ -21,9 +21,9 @@ use elasticsearch::http::Url;
 use elasticsearch::http::headers::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use elasticsearch::http::transport::{SingleNodeConnectionPool, Transport, TransportBuilder};
 use serde_json::{Value, json};
+use towpath_engine::causes::with_causes;
 use towpath_engine::ports::index::{AliasSpec, BulkOp, IndexError, ItemResult, SearchIndex, StoredDocument};
 
-use crate::causes::with_causes;
 use crate::{ConfigError, Secret};
 use answer::Answer;
 

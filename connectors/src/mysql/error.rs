@@ -5,9 +5,8 @@
 //! blindly.
 
 use mysql_async::{Error, ServerError};
+use towpath_engine::causes::with_causes;
 use towpath_engine::ports::source::SourceError;
-
-use crate::causes::with_causes;
 
 /// `ER_MASTER_FATAL_ERROR_READING_BINLOG`.
 const FATAL_READING_BINLOG: u16 = 1236;

@@ -103,7 +103,7 @@ impl Leader {
         let mut attempts = self.course.attempts("verify");
         loop {
             self.session.until_live().await?;
-            match self.verify().await {
+            let failure = match self.verify().await {
                 Ok(Verdict::Same(server)) => {
                     attempts.succeeded();
                     self.servers.answered();
@@ -111,16 +111,18 @@ impl Leader {
                 }
                 Ok(Verdict::Rise(new)) => {
                     self.servers.answered();
-                    self.rise(*new).await?;
-                }
-                Err(failure) => {
-                    if let Failure::Retry(stop) = &failure {
-                        let count = self.course.ports.standby.len() + 1;
-                        self.servers.failed(stop, count, &self.course.config);
+                    match self.rise(*new).await {
+                        Ok(()) => continue,
+                        Err(failure) => failure,
                     }
-                    attempts.again(failure, Some(&mut self.session)).await?;
                 }
+                Err(failure) => failure,
+            };
+            if let Failure::Retry(stop) = &failure {
+                let count = self.course.ports.standby.len() + 1;
+                self.servers.failed(stop, count, &self.course.config);
             }
+            attempts.again(failure, Some(&mut self.session)).await?;
         }
     }
 

@@ -45,6 +45,12 @@ pub enum Failure {
     Halt(Halt),
 }
 
+impl From<Halt> for Failure {
+    fn from(halt: Halt) -> Self {
+        Self::Halt(halt)
+    }
+}
+
 impl From<SourceError> for Failure {
     fn from(error: SourceError) -> Self {
         let text = error.to_string();

@@ -135,7 +135,8 @@ fn a_repair_starts_at_the_older_of_both_starts() {
     assert_eq!(repair_of(&rise, &state, 1).low_water, [] as [i64; 0], "no entry: from the log's start");
     for (at_ms, low) in [(0, vec![5, 7]), (100_000, vec![50, 70])] {
         let resume = set(&format!("1-{}", 10 + at_ms / 10_000));
-        let entry = RingEntry { epoch: 3, resume, offset: 1, witness: witness(), low_water: low, at_ms };
+        let entry =
+            RingEntry { epoch: 3, resume, offset: 1, witness: witness(), low_water: low, prepared: vec![], at_ms };
         state.ring.push(entry, Duration::from_secs(3600));
     }
     let first = repair_of(&rise, &state, 1);

@@ -222,6 +222,7 @@ impl Leader {
             offset: self.carried.offset,
             witness: last.witness(),
             low_water,
+            prepared: self.carried.prepared.clone(),
             at_ms: self.course.env.wall_ms(),
         };
         self.state.ring.push(entry, self.course.config.horizon);

@@ -45,12 +45,16 @@ const HALF: u16 = MAX_EPOCH / 2;
 
 impl Leader {
     /// Begins the epoch: anchor, checkpoint and pending repair in one guarded write.
-    pub async fn rise(&mut self, new: NewEpoch) -> Result<(), Halt> {
+    ///
+    /// # Errors
+    /// To be tried again if definitions cannot be read: the server may be gone meanwhile, then another one is asked.
+    pub async fn rise(&mut self, new: NewEpoch) -> Result<(), Failure> {
         let step = if canary::on(Canary::EpochStays) { 0 } else { 1 };
         branch::reached(Branch::EpochRises);
         let number = self.state.epoch.number.saturating_add(step);
         if number > MAX_EPOCH {
-            return Err(Stop::new(Cause::EpochSpace, format!("epoch {MAX_EPOCH} was the last one")).into());
+            let stop = Stop::new(Cause::EpochSpace, format!("epoch {MAX_EPOCH} was the last one"));
+            return Err(Halt::Stop(stop).into());
         }
         if number > HALF {
             tracing::error!(cause = Cause::EpochSpace.name(), number, "more than half of the epoch numbers are used");
@@ -83,6 +87,7 @@ impl Leader {
                     offset: self.state.checkpoint.offset,
                     witness: witness.clone(),
                     low_water: self.state.checkpoint.low_water.clone(),
+                    prepared: self.state.prepared.clone(),
                     at_ms: now_ms,
                 })
             }
@@ -191,6 +196,25 @@ pub async fn commit_times(
 ) -> Result<BTreeMap<Gtid, u64>, Failure> {
     let found = find(source, config, server, wanted).await?;
     Ok(found.into_iter().map(|(gtid, witness)| (gtid, witness.original_commit_us)).collect())
+}
+
+/// XA groups by their places on this server. One that it has purged keeps its old place: its COMMIT stops with the
+/// cause.
+pub async fn placed(
+    source: &dyn BinlogSource,
+    config: &DeployerConfig,
+    server: &ServerIdentity,
+    groups: &[PreparedXa],
+) -> Result<Vec<PreparedXa>, Failure> {
+    let present = server.gtid_executed.subtract(&server.gtid_purged);
+    let gtid = |group: &PreparedXa| group.witness.gtid.parse::<Gtid>().ok();
+    let wanted: GtidSet = groups.iter().filter_map(gtid).filter(|gtid| present.contains(gtid)).collect();
+    let found = find(source, config, server, &wanted).await?;
+    let place = |group: &PreparedXa| {
+        let witness = gtid(group).and_then(|gtid| found.get(&gtid)).unwrap_or(&group.witness);
+        PreparedXa { xid: group.xid.clone(), witness: witness.clone() }
+    };
+    Ok(groups.iter().map(place).collect())
 }
 
 /// These transactions as a source has them in its binlog.

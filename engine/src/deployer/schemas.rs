@@ -145,20 +145,13 @@ pub async fn read_definitions(
 impl Leader {
     /// Goes back to the definitions as of a kept point (`None`: the epoch's anchor), for the new epoch that begins
     /// there. What is held stays held.
-    pub async fn roll_back(&mut self, number: u16, point: Option<(u16, u64)>) -> Result<(), Halt> {
+    pub async fn roll_back(&mut self, number: u16, point: Option<(u16, u64)>) -> Result<(), Failure> {
         let Some(before) = self.state.schemas.clone() else { return Ok(()) };
-        let mut attempts = self.course.attempts("schemas");
         let (epoch, offset) = (self.state.epoch.number, self.state.checkpoint.offset);
         let mut kept = before.earlier.clone();
         kept.push(EpochHistory { epoch, offset, history: before.history.clone() });
         let point = point.unwrap_or((epoch, 0));
-        let keeper = loop {
-            match self.rolled_back(number, &kept, point).await {
-                Ok(keeper) => break keeper,
-                Err(failure) => attempts.again(failure, Some(&mut self.session)).await?,
-            }
-        };
-        attempts.succeeded();
+        let keeper = self.rolled_back(number, &kept, point).await?;
         let oldest = self.state.ring.oldest().map_or(epoch, |entry| entry.epoch);
         kept.retain(|history| history.epoch >= oldest);
         self.state.schemas = Some(SchemaState { history: keeper.reference.clone(), earlier: kept, ..before });

@@ -11,13 +11,13 @@ use super::encode::Highest;
 use super::epoch::{self, Plan, Rise};
 use super::fallback::{Fallback, Wishes, higher};
 use super::leader::{Carried, Leader, announce, describe, open};
-use super::rise::commit_times;
+use super::rise::{commit_times, placed};
 use super::schema_history::Boundary;
 use super::schemas::{Keeper, read_definitions};
 use super::store::Store;
 use super::tail::{self, LogTail, TailMark};
 use super::verify::Servers;
-use super::xa::prepared_before;
+use super::xa::prepared_at;
 use super::{Fencing, Role, Start, election, history, meta, schema_history, settings};
 use crate::branch::{self, Branch};
 use crate::canary::{self, Canary};
@@ -264,6 +264,7 @@ impl Takeover {
             offset: 0,
             witness,
             low_water: state.checkpoint.low_water.clone(),
+            prepared: state.prepared.clone(),
             at_ms: self.course.env.wall_ms(),
         }))
     }
@@ -294,8 +295,10 @@ impl Takeover {
         let (epoch, schemas) = self.anchored((rise.number, reason), &start, (&server, tables), definitions).await?;
         let low_water =
             if repair.low_water.len() == ends.len() { repair.low_water.clone() } else { vec![0; ends.len()] };
+        let groups = prepared_at(&state, &state.prepared, &epoch.anchor.resume);
         state.checkpoint = checkpoint_at(&epoch.anchor, ends, low_water);
-        state.prepared = prepared_before(&state.prepared, &state.checkpoint.resume);
+        let (source, config) = (Arc::clone(&self.course.ports.source), Arc::clone(&self.course.config));
+        state.prepared = repeat!(self, "groups", placed(source.as_ref(), &config, &server, &groups));
         state.epoch = epoch;
         state.schemas = schemas.map(|new| match state.schemas.take() {
             // What is held stays held, and what was decided by hand holds wherever its transaction comes again.

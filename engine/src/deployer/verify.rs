@@ -17,17 +17,17 @@ use super::encode::Highest;
 use super::epoch::{self, WitnessRead};
 use super::history::{self, Common, KnownPoint};
 use super::leader::Leader;
-use super::rise::{NewEpoch, commit_times, find};
+use super::rise::{NewEpoch, commit_times, placed};
 use super::settings;
 use super::tail::read_witness;
-use super::xa::prepared_before;
+use super::xa::prepared_at;
 use crate::branch::{self, Branch};
 use crate::canary::{self, Canary};
 use crate::cause::{Cause, Stop};
 use crate::gtid::{Gtid, GtidSet};
 use crate::ports::source::{BinlogSource, Flavor, ServerIdentity, SourceError};
 use crate::position::{FilePosition, Position};
-use crate::state::{PreparedXa, Witness};
+use crate::state::Witness;
 
 /// What a server is found to be.
 #[derive(Debug)]
@@ -244,6 +244,8 @@ impl Leader {
             (None, Position::Gtid(set)) => set.intersect(&server.gtid_executed),
             (None, _) => GtidSet::default(),
         };
+        let groups = prepared_at(&self.state, &self.carried.prepared, &Position::Gtid(anchor.clone()));
+        let prepared = placed(self.source().as_ref(), &self.course.config, &server, &groups).await?;
         let purged = server.gtid_purged.subtract(&anchor);
         if !purged.is_empty() {
             // Files are purged from the oldest on: what is purged lies before anything carried that is still there.
@@ -259,33 +261,12 @@ impl Leader {
             );
             anchor.add(&purged);
         }
-        let prepared = self.groups_at(&server, &anchor).await?;
         let in_order_from = if server.server_uuid == self.state.epoch.server {
             None
         } else {
             self.in_order_from(&server, &anchor, from.as_ref()).await?
         };
         Ok(Verdict::Rise(Box::new(NewEpoch { server, anchor, from, in_order_from, prepared, reason })))
-    }
-
-    /// The XA groups that are prepared at the anchor, by their places on this server. One that the server has purged
-    /// keeps
-    /// its old place: its COMMIT stops with the cause.
-    async fn groups_at(&self, server: &ServerIdentity, anchor: &GtidSet) -> Result<Vec<PreparedXa>, Failure> {
-        let mut groups = prepared_before(&self.carried.prepared, &Position::Gtid(anchor.clone()));
-        if server.server_uuid == self.state.epoch.server || groups.is_empty() {
-            return Ok(groups);
-        }
-        let present = server.gtid_executed.subtract(&server.gtid_purged);
-        let gtid = |group: &PreparedXa| group.witness.gtid.parse::<Gtid>().ok();
-        let wanted: GtidSet = groups.iter().filter_map(gtid).filter(|gtid| present.contains(gtid)).collect();
-        let found = find(self.source().as_ref(), &self.course.config, server, &wanted).await?;
-        for group in &mut groups {
-            if let Some(witness) = gtid(group).and_then(|gtid| found.get(&gtid)) {
-                group.witness = witness.clone();
-            }
-        }
-        Ok(groups)
     }
 
     /// The witness of the highest position that anybody has emitted under this epoch, not only of the checkpoint: what

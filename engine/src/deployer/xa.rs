@@ -13,7 +13,7 @@ use crate::canary::{self, Canary};
 use crate::cause::{Cause, Stop};
 use crate::ports::source::EventBatch;
 use crate::position::{FilePosition, Position};
-use crate::state::{PreparedXa, Witness};
+use crate::state::{PipelineState, PreparedXa, Witness};
 
 /// What a transaction's end means for a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +38,30 @@ pub fn carry_prepared(prepared: &mut Vec<PreparedXa>, end: &TransactionEnd) {
     }
 }
 
-/// The groups whose PREPARE lies before a position that was set: later ones are met again.
-pub fn prepared_before(prepared: &[PreparedXa], resume: &Position) -> Vec<PreparedXa> {
+/// The groups that were prepared at a position to which the pipeline goes back: those of `now`, and those that were
+/// committed or rolled back since, as the checkpoint and the kept ones at or after that position tell. (Exact where it
+/// is that of one of them; else a group that came before it and went before the next one is missing.)
+pub fn prepared_at(state: &PipelineState, now: &[PreparedXa], resume: &Position) -> Vec<PreparedXa> {
+    let order = |at: &FilePosition| (at.file_number(), at.position);
+    let since = |kept: &Position| match (kept, resume) {
+        (Position::Gtid(kept), Position::Gtid(set)) => set.is_subset(kept),
+        (Position::File(kept), Position::File(at)) => order(kept) >= order(at),
+        (kept, at) => kept == at,
+    };
+    let kept = state.ring.entries().iter().map(|entry| (&entry.resume, &entry.prepared));
+    let kept = kept.chain(std::iter::once((&state.checkpoint.resume, &state.prepared)));
+    let groups = kept.filter(|(resume, _)| since(resume)).flat_map(|(_, groups)| groups);
+    let mut found: Vec<PreparedXa> = Vec::new();
+    for group in prepared_before(&now.iter().chain(groups).cloned().collect::<Vec<_>>(), resume) {
+        if !found.iter().any(|known| known.xid == group.xid) {
+            found.push(group);
+        }
+    }
+    found
+}
+
+/// The groups whose PREPARE lies before a position: later ones are met again.
+fn prepared_before(prepared: &[PreparedXa], resume: &Position) -> Vec<PreparedXa> {
     let order = |at: &FilePosition| (at.file_number(), at.position);
     let before = |group: &&PreparedXa| match resume {
         Position::Gtid(set) => group.witness.gtid.parse().is_ok_and(|gtid| set.contains(&gtid)),

@@ -149,6 +149,7 @@ mod tests {
             offset: 1,
             witness: witness(),
             low_water: vec![1, 2],
+            prepared: vec![PreparedXa { xid: "X'61',X'',1".into(), witness: witness() }],
             at_ms: 3,
         };
         state.ring.push(entry, Duration::from_secs(1));
@@ -197,7 +198,8 @@ mod tests {
         let resume = large.checkpoint.resume.clone();
         for at_ms in (0..20_000).step_by(100) {
             let low_water = (0..900).map(|partition| 1_000_000_000 + partition).collect();
-            let entry = RingEntry { epoch: 1, resume: resume.clone(), offset: 1, witness: witness(), low_water, at_ms };
+            let (resume, prepared) = (resume.clone(), vec![]);
+            let entry = RingEntry { epoch: 1, resume, offset: 1, witness: witness(), low_water, prepared, at_ms };
             large.ring.push(entry, Duration::from_secs(12));
         }
         let before = large.ring.entries().len();

@@ -149,6 +149,8 @@ pub struct RingEntry {
     pub witness: Witness,
     /// Per partition: no record of a transaction outside `resume` lies before it.
     pub low_water: Vec<i64>,
+    /// XA groups that were prepared there and not committed, by their places on that epoch's server.
+    pub prepared: Vec<PreparedXa>,
     /// When it was taken, wall clock, ms.
     pub at_ms: u64,
 }

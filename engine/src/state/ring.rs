@@ -5,7 +5,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::time::Duration;
 
-use super::document::{RingEntry, Witness};
+use super::document::{PreparedXa, RingEntry, Witness};
 use crate::gtid::GtidSet;
 use crate::position::Position;
 
@@ -90,6 +90,8 @@ struct Written {
     offset: u64,
     witness: Witness,
     low_water: Vec<i64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    prepared: Vec<PreparedXa>,
     at_ms: u64,
 }
 
@@ -113,6 +115,7 @@ impl Serialize for Ring {
                 offset: entry.offset,
                 witness: entry.witness.clone(),
                 low_water: entry.low_water.clone(),
+                prepared: entry.prepared.clone(),
                 at_ms: entry.at_ms,
             }
         }))
@@ -138,6 +141,7 @@ impl<'de> Deserialize<'de> for Ring {
                 offset: written.offset,
                 witness: written.witness,
                 low_water: written.low_water,
+                prepared: written.prepared,
                 at_ms: written.at_ms,
             });
         }
@@ -166,6 +170,7 @@ mod tests {
                 original_commit_us: 3,
             },
             low_water: vec![at_ms as i64, 0],
+            prepared: Vec::new(),
             at_ms,
         }
     }

@@ -1,6 +1,5 @@
 //! What a part costs: CPU seconds a second as a constant plus so much a unit of what it is given.
 
-use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -47,8 +46,11 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Of a run.
+    /// Of a run: of its steady part, where that was told apart.
     pub fn of(report: &Report) -> Self {
+        if let Some(steady) = &report.steady {
+            return steady.clone();
+        }
         let seconds = report.seconds.len().max(1) as f64;
         Self { sounds_on: report.sounds_on.clone(), units: units(report), seconds, processes: report.processes.clone() }
     }
@@ -111,18 +113,6 @@ pub fn units(report: &Report) -> Units {
 }
 
 /// Fits every part by least squares with costs that are not negative.
-///
-/// # Errors
-/// No run, or a run that is not valid: what it measured is not what its load costs.
-pub fn fit(reports: &[Report]) -> Result<Costs> {
-    ensure!(!reports.is_empty(), "nothing to plan from: name at least one run's --json");
-    for report in reports {
-        ensure!(report.valid, "a run of {} is not valid: its costs are not those of its load", report.profile);
-    }
-    Ok(fit_samples(&reports.iter().map(Sample::of).collect::<Vec<_>>()))
-}
-
-/// The same from samples.
 pub fn fit_samples(samples: &[Sample]) -> Costs {
     let mut parts: BTreeMap<String, Vec<([f64; 3], f64)>> = BTreeMap::new();
     for sample in samples {

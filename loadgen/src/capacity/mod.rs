@@ -4,10 +4,12 @@
 
 mod check;
 mod fit;
+mod measured;
 mod plan;
 mod target;
 
 pub use check::{Checked, Search, Tried, check};
-pub use fit::{Costs, PartCost, Sample, Units, fit};
+pub use fit::{Costs, PartCost, Sample, Units};
+pub use measured::{Measured, measured};
 pub use plan::{Need, Plan, plan};
 pub use target::{Machine, Rules, Target, named};

@@ -1,6 +1,6 @@
 //! `compare`: two sets of runs, and whether they differ by more than runs of one kind differ among themselves.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use comfy_table::Cell;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -8,8 +8,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use towpath_load::noise::{Change, compare};
 use towpath_load::report::{Report, text};
-
-use super::plan::read;
 
 /// What `compare` can be told.
 #[derive(Debug, Clone, clap::Args)]
@@ -56,6 +54,14 @@ pub fn run(arguments: &Arguments, as_json: bool) -> Result<ExitCode> {
         false => println!("{}", table(&all)),
     }
     Ok(if worse { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn read(files: &[PathBuf]) -> Result<Vec<Report>> {
+    let one = |file: &PathBuf| {
+        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} is no report of `run --json`", file.display()))
+    };
+    files.iter().map(one).collect()
 }
 
 fn table(all: &[Compared]) -> String {

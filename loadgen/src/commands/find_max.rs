@@ -31,7 +31,7 @@ pub enum Of {
 #[derive(Debug, Clone, clap::Args)]
 pub struct Arguments {
     /// The profile whose mix and levels count; its rates are levelled to their mean.
-    #[arg(default_value = "ordinary-day")]
+    #[arg(default_value = "steady")]
     profile: String,
     #[command(flatten)]
     tuning: Tuning,

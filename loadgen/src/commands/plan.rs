@@ -1,11 +1,11 @@
 //! `plan`: what a target needs, from measured runs.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use comfy_table::Cell;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use towpath_load::capacity::{self, Plan, named};
-use towpath_load::report::{Report, text};
+use towpath_load::report::text;
 
 /// What `plan` can be told.
 #[derive(Debug, Clone, clap::Args)]
@@ -13,7 +13,7 @@ pub struct Arguments {
     /// A shipped target (billion-orders), or a file's path.
     #[arg(long)]
     target: String,
-    /// Reports of `run --json`, best of two or more runs at different rates.
+    /// Reports of `run --json` at different rates, or outputs of `find-max --json`.
     #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
     runs: Vec<PathBuf>,
 }
@@ -21,22 +21,13 @@ pub struct Arguments {
 /// Plans and tells.
 pub fn run(arguments: &Arguments, as_json: bool) -> Result<ExitCode> {
     let target = named(&arguments.target)?;
-    let costs = capacity::fit(&read(&arguments.runs)?)?;
-    let plan = capacity::plan(&arguments.target, &target, &costs)?;
+    let measured = capacity::measured(&arguments.runs)?;
+    let plan = capacity::plan(&arguments.target, &target, &measured.costs)?;
     match as_json {
-        true => println!("{}", serde_json::json!({ "plan": plan, "costs": costs })),
-        false => println!("{}", table(&plan)),
+        true => println!("{}", serde_json::json!({ "plan": plan, "measured": measured })),
+        false => println!("{}\ncosts: {}", table(&plan), measured.source),
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Reads reports.
-pub fn read(files: &[PathBuf]) -> Result<Vec<Report>> {
-    let one = |file: &PathBuf| {
-        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("{} is no report of `run --json`", file.display()))
-    };
-    files.iter().map(one).collect()
 }
 
 fn table(plan: &Plan) -> String {

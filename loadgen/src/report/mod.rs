@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use towpath_scenarios::load::{Played, Profile};
 use towpath_scenarios::oracle::documents::Verdict;
 
+use crate::capacity::{Sample, Units};
 use crate::drive::Measured;
 use crate::judge::{self, Judged, LARGEST_SLIP_MS};
 use crate::meter::{Figure, Meter, Second};
@@ -121,6 +122,9 @@ pub struct Report {
     pub backlog_growth: Option<f64>,
     /// What every process used.
     pub processes: Vec<Used>,
+    /// What was given and used between the warm-up and the last write; none if that was no whole second.
+    #[serde(default)]
+    pub steady: Option<Sample>,
     /// For the plots.
     pub seconds: Vec<SecondRow>,
     /// The levels.
@@ -168,6 +172,7 @@ impl Report {
             drain: findings.drain,
             backlog_growth: judge::backlog_growth(during(&meter.seconds, profile)),
             processes: measured.used.clone(),
+            steady: None,
             seconds: meter.seconds.iter().map(row).collect(),
             levels: judge::levels(&meter, &profile.levels),
             reasons: Vec::new(),
@@ -175,6 +180,7 @@ impl Report {
             passed: false,
             figures: figures(&meter),
         };
+        report.steady = steady(&meter, measured, &report);
         match findings.documents {
             Some(Ok(documents)) => report.documents = Some(documents),
             Some(Err(why)) => report.reasons.push(format!("documents could not be compared: {why}")),
@@ -250,6 +256,32 @@ fn load(meter: &Meter, measured: &Measured, profile: &Profile) -> Load {
         changes_per_s: tenths(per_s(changes, length)),
         queries_per_s: tenths(per_s(polls, ran) + per_s(lists, length)),
     }
+}
+
+/// What was given and used within the window in which processes were watched for it.
+fn steady(meter: &Meter, measured: &Measured, report: &Report) -> Option<Sample> {
+    let (from, to, processes) = measured.window.clone()?;
+    let place = |at: f64| (at.floor() as usize).min(meter.seconds.len());
+    let window = &meter.seconds[place(from)..place(to)];
+    if window.is_empty() {
+        return None;
+    }
+    let per_s = |count: u64| count as f64 / window.len() as f64;
+    let answered = |figure| {
+        let of = |second: &Second| second.figures.get(&figure).map_or(0, hdrhistogram::Histogram::len);
+        per_s(window.iter().map(of).sum())
+    };
+    let written = |seconds: &[Second]| seconds.iter().map(|second| second.done[0]).sum::<u64>();
+    // How many row changes there are is known of the whole run; so of its transactions.
+    let share = |count: u64| count as f64 / written(&meter.seconds).max(1) as f64;
+    let transactions = per_s(written(window));
+    let units = Units {
+        transactions: transactions * share(report.load.transactions),
+        changes: transactions * share(report.load.changes),
+        polls: answered(Figure::PollService),
+        lists: answered(Figure::ListService),
+    };
+    Some(Sample { sounds_on: report.sounds_on.clone(), units, seconds: to - from, processes })
 }
 
 fn figures(meter: &Meter) -> BTreeMap<String, Distribution> {

@@ -71,10 +71,17 @@ pub struct Sounds {
     pub jitter: f64,
     /// The cluster that is asked.
     pub cluster: String,
+    /// The most orders that one poll returns: of a merchant whose orders come faster, the oldest ring late.
+    #[serde(default = "page")]
+    pub page: u32,
 }
 
 fn jitter() -> f64 {
     0.2
+}
+
+fn page() -> u32 {
+    50
 }
 
 /// Order-list queries.
@@ -227,6 +234,10 @@ impl Profile {
         if let Some(sounds) = &self.sounds {
             if sounds.every == Span::ZERO || !(0.0..=1.0).contains(&sounds.jitter) {
                 return Err("`sounds` needs a positive `every` and a `jitter` of 0 to 1".into());
+            }
+            // Elasticsearch refuses more by default (`index.max_result_window`).
+            if !(1..=10_000).contains(&sounds.page) {
+                return Err("`sounds.page` must be 1 to 10000".into());
             }
             let accept = self.orders.as_ref().map(|orders| orders.accept_after.millis() as f64);
             if accept.is_some_and(|accept| accept < longest_wait_ms(sounds)) {

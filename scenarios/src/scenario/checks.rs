@@ -194,9 +194,6 @@ pub(super) fn check_whole(scenario: &Scenario) -> Result<(), String> {
     if (work.peak_for > Span::ZERO) != (work.peak_times > 1) {
         return Err("a peak needs both `peak_for` and `peak_times` above 1".into());
     }
-    if work.xa_per_second > 0 && topology.standbys > 0 {
-        return Err("`xa_per_second` needs a source without `standbys`: they follow no prepared transaction".into());
-    }
     if work.xa_per_second > 0 && work.columns_move_every > Span::ZERO {
         return Err(
             "`xa_per_second` and `columns_move_every`: a prepared transaction holds its table's definition".into()

@@ -69,6 +69,7 @@ kinds! {
     GroupCommitRefused "group-commit-refused" Times "A group's offsets are refused for the generation.",
     ExpireMembers "expire-members" Nothing "All members of every sink's group are thrown out.",
     ZooKeeperDown "zookeeper-down" Span "The ensemble has no quorum.",
+    ZooKeeperNodeDown "zookeeper-node-down" Span "The node that leads the ensemble dies; the others elect one of them.",
     SessionExpired "session-expired" HostOnly "The ensemble gives up all sessions of `host`, untold.",
     ZooKeeperLostBefore "zookeeper-lost-before" Times "A change does not arrive, and nobody knows.",
     ZooKeeperLostAfter "zookeeper-lost-after" Times "A change takes effect and its answer is lost.",

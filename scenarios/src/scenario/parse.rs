@@ -164,7 +164,6 @@ mod tests {
             (fault("kind = \"crash\"\nat = \"1s\"\nfor = \"1s\"\nhost = \"kafka\"\n"), "faults of their own"),
             ("learn = \"x\"\n[expect]\ndead_letters = 1\n".to_owned(), "makes none"),
             ("learn = \"x\"\n[workload]\nrate = 0\n".to_owned(), "does nothing"),
-            ("learn = \"x\"\n[topology]\nstandbys = 1\n[workload]\nxa_per_second = 1\n".to_owned(), "no prepared"),
             ("learn = \"x\"\n[topology]\nsemi_sync = true\n".to_owned(), "nobody would answer"),
             (
                 fault("kind = \"mysql-loses-tail\"\nat = \"1s\"\ntimes = 1\n[workload]\ncolumns_move_every = \"1s\"\n"),

@@ -2,12 +2,14 @@
 //!
 //! Must not know how it is executed: the model server and a real one get the same operations.
 
+mod groups;
 mod orders;
 mod special;
 mod state;
 mod tables;
 pub(crate) mod text;
 
+pub use groups::{Group, Groups};
 pub use orders::{Counts, Workload, WorkloadConfig};
 pub use special::{huge, order, poison};
 pub use state::State;

@@ -14,6 +14,9 @@ use turmoil::Sim;
 
 use crate::world::{Pipeline, World};
 
+/// How long an ensemble answers nobody after the death of the node that led it (a few ticks).
+const ELECTION: Duration = Duration::from_secs(2);
+
 /// A fault that goes on.
 #[derive(Debug, Clone)]
 pub struct Active {
@@ -99,7 +102,7 @@ pub fn begin(
                 pipelines.flat_map(|one| one.sinks().map(|sink| one.group(sink.name)).collect::<Vec<_>>()).collect();
             world.at_services(move || groups.iter().for_each(|group| kafka.expire_members(group)));
         }
-        Kind::ZooKeeperDown => world.at_services(move || zookeeper.stop()),
+        Kind::ZooKeeperDown | Kind::ZooKeeperNodeDown => world.at_services(move || zookeeper.stop()),
         Kind::SessionExpired => world.at_services(move || {
             zookeeper.sessions_of(&host).into_iter().for_each(|session| zookeeper.expire(session, false));
         }),
@@ -141,7 +144,12 @@ pub fn begin(
         }
         Kind::LinkCut => world.across(pipeline, |host, other| sim.partition(host, other)),
     }
-    let until = fault.lasts.map(|lasts| now + lasts.duration());
+    let lasts = fault.lasts.map(|lasts| match fault.kind {
+        // To the model, which is one host, a node's death is the time until the others have elected.
+        Kind::ZooKeeperNodeDown => lasts.duration().min(ELECTION),
+        _ => lasts.duration(),
+    });
+    let until = lasts.map(|lasts| now + lasts);
     Ok(until.map(|until| Active { index, kind: fault.kind, host: met, peer, source, until }))
 }
 
@@ -163,7 +171,7 @@ pub fn end(world: &World, sim: &mut Sim<'_>, active: &Active) {
         Kind::Delay => sim.release(host, peer),
         Kind::KafkaDown => world.at_services(move || kafka.start()),
         Kind::KafkaHoldRecords => world.at_services(move || kafka.hold_records(false)),
-        Kind::ZooKeeperDown => world.at_services(move || zookeeper.start()),
+        Kind::ZooKeeperDown | Kind::ZooKeeperNodeDown => world.at_services(move || zookeeper.start()),
         Kind::ElasticsearchDown => world.at_services(move || elasticsearch.restart()),
         Kind::ElasticsearchHold => world.at_services(move || elasticsearch.hold_bulks(false)),
         Kind::MySqlDown => world.at_services(move || mysql.start()),

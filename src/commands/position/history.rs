@@ -131,7 +131,15 @@ mod tests {
             Ok(Start::File(place)) => Position::File(place),
             other => panic!("{other:?}"),
         };
-        RingEntry { epoch, resume, offset: 0, witness, low_water: Vec::new(), at_ms: committed_ms }
+        RingEntry {
+            epoch,
+            resume,
+            offset: 0,
+            witness,
+            low_water: Vec::new(),
+            prepared: Vec::new(),
+            at_ms: committed_ms,
+        }
     }
 
     #[test]

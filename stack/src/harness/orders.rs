@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts};
 use std::fmt::Write as _;
-use towpath_scenarios::workload::{Change, Row, RowOp, Table, Transaction, Value};
+use towpath_scenarios::workload::{Change, Group, Row, RowOp, Table, Transaction, Value};
 
 /// A session that writes and reads the workload in one database.
 pub struct Orders {
@@ -46,6 +46,24 @@ impl Orders {
             }
             transaction_sql(&mut sql, &self.database, transaction);
         }
+        self.conn.query_drop(&sql).await.with_context(|| format!("writing {sql}"))
+    }
+
+    /// An XA transaction up to its PREPARE. Rows that another one holds are waited for two seconds.
+    pub async fn prepare(&mut self, group: &Group) -> Result<()> {
+        let name = quote(&group.name);
+        let mut sql = format!("SET SESSION innodb_lock_wait_timeout = 2;XA START {name}");
+        for op in &group.rows {
+            sql.push(';');
+            op_sql(&mut sql, &self.database, op);
+        }
+        let _ = write!(sql, ";XA END {name};XA PREPARE {name}");
+        self.conn.query_drop(&sql).await.with_context(|| format!("writing {sql}"))
+    }
+
+    /// XA COMMIT or XA ROLLBACK.
+    pub async fn end(&mut self, group: &Group) -> Result<()> {
+        let sql = format!("XA {} {}", if group.commits { "COMMIT" } else { "ROLLBACK" }, quote(&group.name));
         self.conn.query_drop(&sql).await.with_context(|| format!("writing {sql}"))
     }
 

@@ -15,6 +15,10 @@ pub enum Action {
     Pause(Who),
     /// SIGKILL to services, by kind; started again at the end.
     ServicesDown(&'static str),
+    /// SIGKILL to the node that leads ZooKeeper's ensemble; started again at the end.
+    ZooKeeperLeaderDown,
+    /// SIGKILL to ZooKeeper's nodes, which start again with nothing.
+    ZooKeeperFresh,
     /// Services stop in order and start again.
     ServicesRestart(&'static str),
     /// SIGSTOP to services; SIGCONT at the end.
@@ -49,6 +53,7 @@ impl Action {
     pub fn services(&self) -> Option<&'static str> {
         match self {
             Self::ServicesDown(kind) | Self::ServicesRestart(kind) | Self::ServicesSilent(kind) => Some(kind),
+            Self::ZooKeeperLeaderDown | Self::ZooKeeperFresh => Some("zookeeper"),
             Self::Sql(_) | Self::Failover | Self::ReplicasLag | Self::LoseTail => Some("mysql"),
             Self::Kill(_) | Self::Stop(_) | Self::Pause(_) | Self::Cut(..) | Self::Hold(..) | Self::Busy(_) => None,
         }
@@ -106,6 +111,7 @@ pub fn of(fault: &Fault) -> Result<Action, &'static str> {
         }
         FaultKind::KafkaDown => Action::ServicesDown("kafka"),
         FaultKind::ZooKeeperDown => Action::ServicesDown("zookeeper"),
+        FaultKind::ZooKeeperNodeDown => Action::ZooKeeperLeaderDown,
         FaultKind::ElasticsearchDown => Action::ServicesDown("elasticsearch"),
         FaultKind::ElasticsearchRestart => Action::ServicesRestart("elasticsearch"),
         FaultKind::ElasticsearchBusy => Action::Busy(fault.times.unwrap_or(1)),
@@ -118,9 +124,7 @@ pub fn of(fault: &Fault) -> Result<Action, &'static str> {
         FaultKind::ReplicasLag => Action::ReplicasLag,
         // Silence for longer than the session's timeout is how a real ensemble gives a session up.
         FaultKind::SessionExpired => Action::Hold(who(host), "zookeeper".to_owned()),
-        FaultKind::ZooKeeperFresh => {
-            return Err("an ensemble that lost everything is not set up on real processes yet");
-        }
+        FaultKind::ZooKeeperFresh => Action::ZooKeeperFresh,
         FaultKind::MySqlLosesTail => Action::LoseTail,
         _ => return Err(MODEL),
     })

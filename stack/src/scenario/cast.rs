@@ -1,7 +1,7 @@
 //! What a scenario's topology is on real processes: the services, the pipeline's processes, and between them links that
 //! can be cut.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use std::collections::BTreeMap;
@@ -15,6 +15,9 @@ use crate::harness::config::Pipeline;
 use crate::harness::fleet::{Fleet, Role};
 use crate::harness::orders::Orders;
 use crate::{Service, Stack};
+
+/// Servers of the ensemble: one may be lost.
+const ZOOKEEPERS: u16 = 3;
 
 /// What several runs stand on, one after the other: Kafka, ZooKeeper and the three clusters. MySQL is each run's own,
 /// for what happens to its history does not heal.
@@ -30,7 +33,7 @@ impl Ground {
     /// # Errors
     /// One does not start.
     pub async fn start() -> Result<Self> {
-        let services = Stack::builder().kafka(1).zookeeper(1).es(&["hot", "full", "remind"]).start().await?;
+        let services = Stack::builder().kafka(1).zookeeper(ZOOKEEPERS).es(&["hot", "full", "remind"]).start().await?;
         Ok(Self { services: Arc::new(services), runs: 0 })
     }
 
@@ -150,9 +153,13 @@ impl Cast {
         for (name, url) in self.topology.servers().into_iter().zip(&servers) {
             links.insert(name, vec![Link::to(port(url)?, false).await?]);
         }
-        let zookeeper = self.pipeline.zookeeper.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-        let zookeeper = zookeeper.context("ZooKeeper's address has no port")?;
-        links.insert("zookeeper".to_owned(), vec![Link::to(zookeeper, false).await?]);
+        let mut ensemble = Vec::new();
+        for server in self.pipeline.zookeeper.split(',') {
+            let port = server.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+            let port = port.with_context(|| format!("ZooKeeper's address {server} has no port"))?;
+            ensemble.push(Link::to(port, false).await?);
+        }
+        links.insert("zookeeper".to_owned(), ensemble);
         let mut clusters = Vec::new();
         for sink in &self.pipeline.sinks {
             clusters.push(Link::to(port(&sink.elasticsearch)?, true).await?);
@@ -177,7 +184,9 @@ impl Cast {
         for (nth, url) in pipeline.standbys.iter_mut().enumerate() {
             *url = with_port(url, through(&format!("mysql-{}", nth + 2), 0)?)?;
         }
-        pipeline.zookeeper = format!("127.0.0.1:{}", through("zookeeper", 0)?);
+        let ensemble = (0..links.get("zookeeper").map_or(0, Vec::len))
+            .map(|nth| Ok(format!("127.0.0.1:{}", through("zookeeper", nth)?)));
+        pipeline.zookeeper = ensemble.collect::<Result<Vec<_>>>()?.join(",");
         for (nth, sink) in pipeline.sinks.iter_mut().enumerate() {
             sink.elasticsearch = with_port(&sink.elasticsearch, through("elasticsearch", nth)?)?;
         }
@@ -209,6 +218,19 @@ impl Cast {
                 named(&clusters.collect::<Result<Vec<_>>>()?)
             }
         })
+    }
+
+    /// The node that leads ZooKeeper's ensemble.
+    ///
+    /// # Errors
+    /// None says that it does.
+    pub async fn zookeeper_leader(&self) -> Result<String> {
+        for node in self.ground.zookeeper()?.nodes() {
+            if node.spec().probe.zookeeper_mode().await.is_ok_and(|mode| mode == "leader") {
+                return Ok(node.name().to_owned());
+            }
+        }
+        bail!("no node leads the ensemble at that moment")
     }
 
     /// The server that is written to.

@@ -7,6 +7,7 @@ mod action;
 mod cast;
 mod course;
 mod expect;
+mod groups;
 mod link;
 pub(crate) mod outcome;
 mod perform;
@@ -85,7 +86,6 @@ pub fn load(named: &str) -> Result<Scenario> {
     for (asked, key) in [
         (!scenario.topology.sources.is_empty(), "topology.source"),
         (scenario.topology.archive != Archive::None, "topology.archive"),
-        (work.xa_per_second > 0, "workload.xa_per_second"),
         (work.columns_move_every > Span::ZERO, "workload.columns_move_every"),
         (work.profile.is_some(), "workload.profile"),
     ] {

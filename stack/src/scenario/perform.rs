@@ -100,6 +100,26 @@ pub async fn begin(
             }
             (format!("SIGKILL to {}", services.join(", ")), Undo::StartServices(kind, services))
         }
+        Action::ZooKeeperLeaderDown => {
+            let leader = cast.zookeeper_leader().await?;
+            cast.stack_of(&leader).service(&leader)?.kill().await?;
+            (format!("SIGKILL to {leader}, which led the ensemble"), Undo::StartServices("zookeeper", vec![leader]))
+        }
+        Action::ZooKeeperFresh => {
+            let nodes = cast.services("zookeeper")?;
+            for node in &nodes {
+                let node = cast.stack_of(node).service(node)?;
+                node.kill().await?;
+                std::fs::remove_dir_all(node.spec().folder.join("data/version-2"))
+                    .with_context(|| format!("the data of {}", node.name()))?;
+            }
+            for node in nodes.clone() {
+                let stack = Arc::clone(cast.stack_of(&node));
+                let task = tokio::spawn(async move { stack.service(&node)?.start().await });
+                beside.push(Starting { kind: "zookeeper", task });
+            }
+            (format!("{} start with nothing", nodes.join(", ")), Undo::Nothing)
+        }
         Action::ServicesRestart(kind) => {
             let services = cast.services(kind)?;
             for service in services.clone() {

@@ -9,15 +9,16 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 use towpath_scenarios::scenario::Scenario;
-use towpath_scenarios::workload::{Transaction, Workload, WorkloadConfig, huge, poison};
+use towpath_scenarios::workload::{Group, Transaction, Workload, WorkloadConfig, huge, poison};
 
+use super::groups;
 use crate::harness::orders::Orders;
 use crate::harness::writer::Observer;
 
 /// Between two attempts while the server is away.
 const AGAIN: Duration = Duration::from_millis(200);
 /// How finely the pace is kept.
-const TICK: Duration = Duration::from_millis(20);
+pub(super) const TICK: Duration = Duration::from_millis(20);
 /// `ER_DUP_ENTRY`.
 const DUPLICATE: u16 = 1062;
 
@@ -25,16 +26,28 @@ const DUPLICATE: u16 = 1062;
 #[derive(Debug)]
 pub struct Work {
     task: JoinHandle<Result<()>>,
+    /// XA transactions, if there are any.
+    groups: Option<JoinHandle<Result<()>>>,
     shared: Arc<Shared>,
 }
 
+/// What all who write know.
 #[derive(Debug, Default)]
-struct Shared {
+pub(super) struct Shared {
     url: Mutex<String>,
     database: String,
     stopped: AtomicBool,
-    transactions: AtomicU64,
-    changes: AtomicU64,
+    /// Transactions committed so far.
+    pub(super) transactions: AtomicU64,
+    /// Row changes committed so far.
+    pub(super) changes: AtomicU64,
+}
+
+impl Shared {
+    /// Whether nothing more is to be written.
+    pub(super) fn stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
 }
 
 impl Work {
@@ -43,7 +56,9 @@ impl Work {
         let shared = Shared { url: Mutex::new(url), database: database.to_owned(), ..Shared::default() };
         let shared = Arc::new(shared);
         let task = tokio::spawn(write(scenario.clone(), seed, Arc::clone(&shared), observer));
-        Self { task, shared }
+        let with_groups = scenario.workload.xa_per_second > 0;
+        let groups = with_groups.then(|| tokio::spawn(groups::write(scenario.clone(), seed, Arc::clone(&shared))));
+        Self { task, groups, shared }
     }
 
     /// From now on another server is written to.
@@ -66,13 +81,18 @@ impl Work {
     /// # Errors
     /// The server refuses a transaction for another reason than its absence.
     pub async fn finish(&mut self) -> Result<()> {
-        (&mut self.task).await.context("the workload's task")?
+        (&mut self.task).await.context("the workload's task")??;
+        match &mut self.groups {
+            Some(groups) => groups.await.context("the task of the XA transactions")?,
+            None => Ok(()),
+        }
     }
 }
 
 impl Drop for Work {
     fn drop(&mut self) {
         self.task.abort();
+        self.groups.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -85,7 +105,7 @@ async fn write(scenario: Scenario, seed: u64, shared: Arc<Shared>, observer: Obs
     let mut session = None;
     let (begun, mut special, mut credit, mut written) = (Instant::now(), true, 0.0, 0);
     let mut before = Duration::ZERO;
-    while begun.elapsed() < length && !shared.stopped.load(Ordering::Relaxed) {
+    while begun.elapsed() < length && !shared.stopped() {
         let now = begun.elapsed();
         let times = if peak.contains(&now) { f64::from(work.peak_times) } else { 1.0 };
         credit += f64::from(work.rate) * times * (now - before).as_secs_f64();
@@ -119,6 +139,36 @@ async fn commit(
     transaction: &Transaction,
     observer: &Observer,
 ) -> Result<()> {
+    match repeat(session, shared, Ask::Write(transaction)).await {
+        Ok(asked) => observer(transaction, asked),
+        Err((DUPLICATE, _)) => {}
+        Err((_, error)) => return Err(error),
+    }
+    shared.transactions.fetch_add(1, Ordering::Relaxed);
+    shared.changes.fetch_add(transaction.ops.len() as u64, Ordering::Relaxed);
+    Ok(())
+}
+
+/// What a server is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Ask<'a> {
+    /// A transaction.
+    Write(&'a Transaction),
+    /// An XA transaction up to its PREPARE.
+    Prepare(&'a Group),
+    /// Its end.
+    End(&'a Group),
+}
+
+/// Asks until the server has answered, however long it is away. Returns when it was asked for the last time.
+///
+/// # Errors
+/// The server has understood and refuses: its code, and the error.
+pub(super) async fn repeat(
+    session: &mut Option<Orders>,
+    shared: &Shared,
+    ask: Ask<'_>,
+) -> Result<Instant, (u16, anyhow::Error)> {
     loop {
         let orders = match session.as_mut() {
             Some(orders) => orders,
@@ -134,24 +184,18 @@ async fn commit(
             }
         };
         let asked = Instant::now();
-        match orders.write(std::slice::from_ref(transaction)).await {
-            Ok(()) => observer(transaction, asked),
-            Err(error) => {
-                // What is left open in the session goes with it.
-                *session = None;
-                match refusal(&error) {
-                    None => {
-                        sleep(AGAIN).await;
-                        continue;
-                    }
-                    Some(DUPLICATE) => {}
-                    Some(_) => return Err(error),
-                }
-            }
+        let answer = match ask {
+            Ask::Write(transaction) => orders.write(std::slice::from_ref(transaction)).await,
+            Ask::Prepare(group) => orders.prepare(group).await,
+            Ask::End(group) => orders.end(group).await,
+        };
+        let Err(error) = answer else { return Ok(asked) };
+        // What is left open in the session goes with it.
+        *session = None;
+        match refusal(&error) {
+            None => sleep(AGAIN).await,
+            Some(code) => return Err((code, error)),
         }
-        shared.transactions.fetch_add(1, Ordering::Relaxed);
-        shared.changes.fetch_add(transaction.ops.len() as u64, Ordering::Relaxed);
-        return Ok(());
     }
 }
 

@@ -274,9 +274,10 @@ impl Leader {
         let oldest = points.clone().next();
         let point = points.rfind(|entry| entry.at_ms <= before_ms).or(oldest);
         match point {
-            // XA groups that were prepared there, and definitions as they were, are not kept with a point.
-            Some(point) if self.carried.prepared.is_empty() && self.state.schemas.is_none() => {
-                Carried { resume: point.resume.clone(), offset: point.offset, last: None, prepared: Vec::new() }
+            // Definitions as they were are not kept with a point.
+            Some(point) if self.state.schemas.is_none() => {
+                let prepared = point.prepared.clone();
+                Carried { resume: point.resume.clone(), offset: point.offset, last: None, prepared }
             }
             _ => self.carried.clone(),
         }

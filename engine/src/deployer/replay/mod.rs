@@ -18,6 +18,7 @@ use super::group::GroupReader;
 use super::outbox::{Next, Outbox};
 use super::schema_history;
 use super::tail::WITNESS;
+use super::xa::prepared_at;
 use crate::binlog::EventHeader;
 use crate::cause::{Cause, Stop};
 use crate::deployer::follow::Follower;
@@ -134,7 +135,8 @@ async fn encoder(
         names_in_binlog: server.row_metadata == "FULL",
         in_order_from: None,
     };
-    let from = Resume { position: position.clone(), offset: *offset, prepared: Vec::new() };
+    let prepared = prepared_at(state, &state.prepared, position);
+    let from = Resume { position: position.clone(), offset: *offset, prepared };
     Ok(Encoder::new(&course.config, context, follower, from, (course.env.clone(), course.meters.clone())))
 }
 

@@ -49,6 +49,14 @@ pub(crate) enum Deed {
     Rows(Vec<RowOp>),
     /// A table made, altered or dropped: its definition and rows afterwards (`None`: it is gone), and the statement.
     Table(TableName, Option<Box<Table>>, String),
+    /// XA PREPARE of a transaction of this name, with its row changes.
+    XaPrepare(String, Vec<RowOp>),
+    /// XA COMMIT … ONE PHASE.
+    XaOnePhase(String, Vec<RowOp>),
+    /// XA COMMIT of a prepared transaction.
+    XaCommit(String),
+    /// XA ROLLBACK of a prepared transaction.
+    XaRollback(String),
     /// A statement without effect on tables, in this database.
     Statement(String, String),
     /// Events that the model does not write by itself.
@@ -120,7 +128,7 @@ pub(crate) struct Server {
     /// Commit times never repeat, so that a GTID used again is told apart by its time.
     pub last_commit_us: u64,
     /// What the transaction being logged does, where it is more than its events.
-    deed: Option<Deed>,
+    pub deed: Option<Deed>,
     /// Set while a transaction of another server is applied: its source, number and first commit's time.
     applying: Option<(String, u64, u64)>,
 }
@@ -334,6 +342,10 @@ impl Server {
                 self.definition(name, sql, wall_ms);
                 Ok(())
             }
+            Deed::XaPrepare(global, ops) => self.xa_prepare(global, ops, wall_ms).map(drop),
+            Deed::XaOnePhase(global, ops) => self.xa_one_phase(global, ops, wall_ms).map(drop),
+            Deed::XaCommit(global) => self.xa_commit(global, wall_ms).map(drop),
+            Deed::XaRollback(global) => self.xa_rollback(global, wall_ms).map(drop),
             Deed::Statement(database, sql) => {
                 self.statement(database, sql, wall_ms);
                 Ok(())

@@ -3,7 +3,7 @@
 //! Must not let a prepared row be seen or changed: the real server holds its locks until the end, over restarts.
 
 use super::encode;
-use super::server::{Server, row_keys};
+use super::server::{Deed, Server, row_keys};
 use super::value::{RowOp, TableName};
 use super::{Commit, SqlError};
 use std::collections::BTreeSet;
@@ -45,6 +45,7 @@ impl Server {
         let locks = undo.iter().map(|(table, key, _)| (table.clone(), key.clone())).collect();
         let events = self.group(global, &changes, false);
         self.take_back(undo);
+        self.deed = Some(Deed::XaPrepare(global.to_owned(), ops.to_vec()));
         let commit = self.log(&events, false, wall_ms, Vec::new());
         self.prepared.insert(global.to_owned(), Prepared { ops: ops.to_vec(), locks });
         Ok(commit)
@@ -54,6 +55,7 @@ impl Server {
     pub fn xa_one_phase(&mut self, global: &str, ops: &[RowOp], wall_ms: u64) -> Result<Commit, SqlError> {
         let (changes, undo) = self.apply_all(ops)?;
         let events = self.group(global, &changes, true);
+        self.deed = Some(Deed::XaOnePhase(global.to_owned(), ops.to_vec()));
         Ok(self.log(&events, false, wall_ms, undo))
     }
 
@@ -76,6 +78,7 @@ impl Server {
         let applied = self.apply_all(&ops);
         let after = std::mem::replace(&mut self.prepared, before);
         let (_, undo) = applied?;
+        self.deed = Some(Deed::XaCommit(global.to_owned()));
         let commit = self.log(&[statement(format!("XA COMMIT {}", xid(global)))], false, wall_ms, undo);
         self.prepared = after;
         Ok(commit)
@@ -86,6 +89,7 @@ impl Server {
         if !self.prepared.contains_key(global) {
             return Err(unknown());
         }
+        self.deed = Some(Deed::XaRollback(global.to_owned()));
         let commit = self.log(&[statement(format!("XA ROLLBACK {}", xid(global)))], false, wall_ms, Vec::new());
         self.prepared.remove(global);
         Ok(commit)

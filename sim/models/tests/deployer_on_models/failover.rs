@@ -8,7 +8,7 @@ use towpath_engine::cause::Cause;
 use towpath_engine::deployer::Fencing;
 use towpath_engine::format::ReadKind;
 use towpath_models::kafka::KafkaFault;
-use towpath_models::mysql::{MySql, RowOp, Value};
+use towpath_models::mysql::{MySql, MySqlConfig, RowOp, Value};
 
 /// Rows 0 to 9 are carried, and known to a replica that has applied them.
 async fn replicated(fencing: Fencing) -> (World, MySql, Running) {
@@ -43,6 +43,34 @@ async fn a_promoted_replica_goes_on_where_the_primary_died() {
         let state = world.state().unwrap();
         assert_eq!((state.epoch.number, state.epoch.in_order_from.is_some()), (2, true));
         assert_eq!(running.metric("towpath_failovers_total"), 1);
+        world.judge(fencing);
+        running.drain().await;
+    }
+}
+
+/// The server that an epoch was to begin on dies before its definitions are read: the next one is asked.
+#[tokio::test(start_paused = true)]
+async fn a_second_failover_in_the_middle_of_the_first_goes_to_the_next_standby() {
+    for fencing in BOTH {
+        let mut world = World::with(MySqlConfig { row_metadata_full: false, ..mysql_config() });
+        let (second, third) = (world.add_replica(2), world.add_replica(3));
+        let running = world.start(world.config(1, fencing));
+        running.leads().await;
+        world.insert(1);
+        world.until_checkpointed().await;
+        (second.catch_up().unwrap(), third.catch_up().unwrap());
+        world.fail_over_to(&second);
+        // The epoch's beginning waits for Kafka until its server is dead too.
+        running.until("the primary's silence is noticed", |status| status.waiting.is_some()).await;
+        world.kafka.stop();
+        sleep(Duration::from_secs(60)).await;
+        third.follow(&second);
+        world.insert(2);
+        third.catch_up().unwrap();
+        world.fail_over_to(&third);
+        world.kafka.start();
+        world.insert(3);
+        world.until_settled().await;
         world.judge(fencing);
         running.drain().await;
     }

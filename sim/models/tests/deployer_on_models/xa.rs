@@ -318,6 +318,48 @@ async fn a_position_set_before_the_prepare_meets_the_group_again() {
     third.drain().await;
 }
 
+/// Groups come and go around the point that two servers have in common. On the promoted one all are prepared that were
+/// not ended before it: their COMMITs come with the stream again, or from the application.
+#[tokio::test(start_paused = true)]
+async fn a_failover_knows_the_groups_of_the_common_point() {
+    for fencing in BOTH {
+        for lost in [false, true] {
+            let mut world = World::new();
+            let replica = world.add_replica(2);
+            let running = world.start(world.config(1, fencing));
+            running.leads().await;
+            world.insert(1);
+            world.prepare("a", [10, 11], false);
+            world.prepare("b", [20, 21], false);
+            world.prepare("c", [30, 31], true);
+            // A kept checkpoint has them: the point that will be common.
+            sleep(Duration::from_secs(31)).await;
+            world.insert(2);
+            world.until_checkpointed().await;
+            replica.catch_up().unwrap();
+            world.mysql.xa_commit("a").unwrap();
+            world.mysql.xa_rollback("c").unwrap();
+            world.update(2);
+            world.until_checkpointed().await;
+            assert_eq!(world.waiting(), ["X'62',X'',1"]);
+            if !lost {
+                replica.catch_up().unwrap();
+            }
+            world.fail_over_to(&replica);
+            if lost {
+                world.mysql.xa_commit("a").unwrap();
+                world.mysql.xa_rollback("c").unwrap();
+            }
+            world.mysql.xa_commit("b").unwrap();
+            world.update(2);
+            world.until_settled().await;
+            world.judge(fencing);
+            assert_eq!(world.waiting(), [] as [&str; 0]);
+            running.drain().await;
+        }
+    }
+}
+
 /// Kills at any moment, while groups come and go.
 #[tokio::test(start_paused = true)]
 async fn kills_among_many_groups_lose_nothing() {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use towpath_engine::env::Rng;
 use towpath_models::orders;
 use towpath_scenarios::scenario::{Pipeline, Scenario};
-use towpath_scenarios::workload::{Transaction, Workload, WorkloadConfig, huge, poison};
+use towpath_scenarios::workload::{Groups, Transaction, Workload, WorkloadConfig, huge, poison};
 
 use crate::observe::Observer;
 use crate::world::World;
@@ -42,7 +42,7 @@ pub struct Application<'a> {
     shops: Vec<Shop>,
     /// Instead of shops: what a load profile plans, at the first source.
     traffic: Option<traffic::Traffic>,
-    groups: xa::Groups,
+    groups: Groups,
     columns: columns::Columns,
     archiver: Option<archive::Archiver>,
     /// The one large transaction or row is still to come.
@@ -71,7 +71,7 @@ impl<'a> Application<'a> {
             scenario,
             shops,
             traffic: profile.as_ref().map(|profile| traffic::Traffic::new(profile, seed)),
-            groups: xa::Groups::new(scenario.workload.xa_per_second, seed),
+            groups: Groups::new(scenario.workload.xa_per_second, seed),
             columns: columns::Columns::new(scenario.workload.columns_move_every.duration(), seed),
             archiver: archive.map(|place| archive::Archiver::new(place, seed)),
             special: true,
@@ -86,7 +86,7 @@ impl<'a> Application<'a> {
         let work = &self.scenario.workload;
         if let Some(first) = world.pipelines.first() {
             self.columns.work(now, first.source())?;
-            self.groups.work(now, step, first.source(), observer.of(0))?;
+            xa::work(&mut self.groups, now, step, first.source(), observer.of(0))?;
         }
         if let Some(archiver) = &mut self.archiver {
             archiver.work(now, world, observer)?;

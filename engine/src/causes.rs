@@ -2,7 +2,7 @@
 //! or more levels down (TLS, a refused connection).
 
 /// The error with its causes; what the text says already is not repeated.
-pub(crate) fn with_causes(err: &dyn std::error::Error) -> String {
+pub fn with_causes(err: &dyn std::error::Error) -> String {
     let mut text = err.to_string();
     let mut cause = err.source();
     while let Some(inner) = cause {
