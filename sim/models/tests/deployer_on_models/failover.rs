@@ -48,7 +48,7 @@ async fn a_promoted_replica_goes_on_where_the_primary_died() {
     }
 }
 
-/// The server that an epoch was to begin on dies before its definitions are read: the next one is asked.
+/// The server that an epoch was to begin on dies while that waits for Kafka: the next one is asked.
 #[tokio::test(start_paused = true)]
 async fn a_second_failover_in_the_middle_of_the_first_goes_to_the_next_standby() {
     for fencing in BOTH {
