@@ -218,7 +218,7 @@ pub async fn placed(
 }
 
 /// These transactions as a source has them in its binlog.
-pub async fn find(
+async fn find(
     source: &dyn BinlogSource,
     config: &DeployerConfig,
     server: &ServerIdentity,

@@ -38,11 +38,15 @@ pub fn carry_prepared(prepared: &mut Vec<PreparedXa>, end: &TransactionEnd) {
     }
 }
 
+/// Of two places in one server's files the later one is larger.
+fn order(at: &FilePosition) -> (Option<u64>, u64) {
+    (at.file_number(), at.position)
+}
+
 /// The groups that were prepared at a position to which the pipeline goes back: those of `now`, and those that were
 /// committed or rolled back since, as the checkpoint and the kept ones at or after that position tell. (Exact where it
 /// is that of one of them; else a group that came before it and went before the next one is missing.)
 pub fn prepared_at(state: &PipelineState, now: &[PreparedXa], resume: &Position) -> Vec<PreparedXa> {
-    let order = |at: &FilePosition| (at.file_number(), at.position);
     let since = |kept: &Position| match (kept, resume) {
         (Position::Gtid(kept), Position::Gtid(set)) => set.is_subset(kept),
         (Position::File(kept), Position::File(at)) => order(kept) >= order(at),
@@ -62,7 +66,6 @@ pub fn prepared_at(state: &PipelineState, now: &[PreparedXa], resume: &Position)
 
 /// The groups whose PREPARE lies before a position: later ones are met again.
 fn prepared_before(prepared: &[PreparedXa], resume: &Position) -> Vec<PreparedXa> {
-    let order = |at: &FilePosition| (at.file_number(), at.position);
     let before = |group: &&PreparedXa| match resume {
         Position::Gtid(set) => group.witness.gtid.parse().is_ok_and(|gtid| set.contains(&gtid)),
         Position::File(at) => order(&place(&group.witness)) < order(at),

@@ -1,16 +1,15 @@
 //! Where costs come from: runs and searches that were measured.
 
 use anyhow::{Context, Result, bail, ensure};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 use super::check::Search;
 use super::fit::{Costs, Sample, fit_samples};
 use crate::report::Report;
 
-/// What parts cost, and on which machine.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// What parts cost, and how that is known.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Measured {
     /// In words.
     pub source: String,

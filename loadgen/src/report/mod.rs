@@ -231,12 +231,13 @@ fn during<'a>(seconds: &'a [Second], profile: &Profile) -> &'a [Second] {
     &seconds[place(profile.warm_up.millis())..place(profile.length.millis())]
 }
 
+/// How often something was answered in these seconds.
+fn answered(seconds: &[Second], figure: Figure) -> u64 {
+    seconds.iter().filter_map(|second| second.figures.get(&figure)).map(hdrhistogram::Histogram::len).sum()
+}
+
 fn load(meter: &Meter, measured: &Measured, profile: &Profile) -> Load {
     let written = |of: fn(&crate::writes::Written) -> u64| measured.written.as_deref().map_or(0, of);
-    let answered = |figure| {
-        let of = |second: &Second| second.figures.get(&figure).map_or(0, hdrhistogram::Histogram::len);
-        meter.seconds.iter().map(of).sum::<u64>()
-    };
     let ran = measured.ran.as_secs_f64().max(0.001);
     let length = ran.min(profile.length.millis() as f64 / 1000.0);
     let per_s = |count: u64, seconds: f64| count as f64 / seconds;
@@ -244,7 +245,7 @@ fn load(meter: &Meter, measured: &Measured, profile: &Profile) -> Load {
     let orders = written(|written| written.orders.load(Ordering::Relaxed));
     let transactions = written(|written| written.transactions.load(Ordering::Relaxed));
     let changes = written(|written| written.changes.load(Ordering::Relaxed));
-    let (polls, lists) = (answered(Figure::PollService), answered(Figure::ListService));
+    let (polls, lists) = (answered(&meter.seconds, Figure::PollService), answered(&meter.seconds, Figure::ListService));
     Load {
         orders,
         transactions,
@@ -267,10 +268,6 @@ fn steady(meter: &Meter, measured: &Measured, report: &Report) -> Option<Sample>
         return None;
     }
     let per_s = |count: u64| count as f64 / window.len() as f64;
-    let answered = |figure| {
-        let of = |second: &Second| second.figures.get(&figure).map_or(0, hdrhistogram::Histogram::len);
-        per_s(window.iter().map(of).sum())
-    };
     let written = |seconds: &[Second]| seconds.iter().map(|second| second.done[0]).sum::<u64>();
     // How many row changes there are is known of the whole run; so of its transactions.
     let share = |count: u64| count as f64 / written(&meter.seconds).max(1) as f64;
@@ -278,8 +275,8 @@ fn steady(meter: &Meter, measured: &Measured, report: &Report) -> Option<Sample>
     let units = Units {
         transactions: transactions * share(report.load.transactions),
         changes: transactions * share(report.load.changes),
-        polls: answered(Figure::PollService),
-        lists: answered(Figure::ListService),
+        polls: per_s(answered(window, Figure::PollService)),
+        lists: per_s(answered(window, Figure::ListService)),
     };
     Some(Sample { sounds_on: report.sounds_on.clone(), units, seconds: to - from, processes })
 }

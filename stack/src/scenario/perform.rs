@@ -54,6 +54,15 @@ pub struct Starting {
 /// How long a process may take to end after SIGTERM.
 const STOPS_WITHIN: Duration = Duration::from_secs(30);
 
+/// Services of a kind start beside the run.
+fn start(cast: &Cast, kind: &'static str, services: Vec<String>, beside: &mut Beside) {
+    for service in services {
+        let stack = Arc::clone(cast.stack_of(&service));
+        let task = tokio::spawn(async move { stack.service(&service)?.start().await });
+        beside.push(Starting { kind, task });
+    }
+}
+
 /// Begins a fault. Returns what it met, for the report, and what its end undoes.
 ///
 /// # Errors
@@ -113,11 +122,7 @@ pub async fn begin(
                 std::fs::remove_dir_all(node.spec().folder.join("data/version-2"))
                     .with_context(|| format!("the data of {}", node.name()))?;
             }
-            for node in nodes.clone() {
-                let stack = Arc::clone(cast.stack_of(&node));
-                let task = tokio::spawn(async move { stack.service(&node)?.start().await });
-                beside.push(Starting { kind: "zookeeper", task });
-            }
+            start(cast, "zookeeper", nodes.clone(), beside);
             (format!("{} start with nothing", nodes.join(", ")), Undo::Nothing)
         }
         Action::ServicesRestart(kind) => {
@@ -198,13 +203,7 @@ pub async fn end(
             paused.retain(|other| *other != name);
             cast.fleet.process(&name)?.resume()?;
         }
-        Undo::StartServices(kind, services) => {
-            for service in services {
-                let stack = Arc::clone(cast.stack_of(&service));
-                let task = tokio::spawn(async move { stack.service(&service)?.start().await });
-                beside.push(Starting { kind, task });
-            }
-        }
+        Undo::StartServices(kind, services) => start(cast, kind, services, beside),
         Undo::ResumeServices(services) => {
             for service in services {
                 cast.stack_of(&service).service(&service)?.resume()?;
