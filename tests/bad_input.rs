@@ -212,6 +212,8 @@ async fn bad_input_ends_with_its_cause_and_says_what_to_do() {
         elasticsearch_unreachable,
         start_already_purged,
         garbage_in_the_state,
+        standby_that_is_no_replica,
+        position_that_cannot_be_set,
     );
     drop_users(&world).await.unwrap();
     assert!(failed.is_empty(), "{}", failed.join("\n\n"));
@@ -385,6 +387,49 @@ async fn start_already_purged(world: &World) -> Result<()> {
     file.deploy()?.expect(5, &["purged", &oldest.0])?;
     let set = format!("\"{}:1\"", uuid.context("no server_uuid")?);
     world.good("purgedset")?.but("\"now\"", &set).deploy()?.expect(5, &["purged"])
+}
+
+/// A server of its own, which somebody took for a replica.
+async fn standby_that_is_no_replica(world: &World) -> Result<()> {
+    let other = Stack::builder().mysql().start().await?;
+    let mut conn = Conn::from_url(other.mysql()?.root_url()).await?;
+    conn.query_drop("CREATE DATABASE other").await?;
+    conn.disconnect().await?;
+    let url = other.mysql()?.url();
+    let case = world.good("stranger")?.but("tables =", &format!("standby = [\"{url}\"], tables ="));
+    case.check()?.expect(2, &["[config]", "no replica of it", "no-common-point"])?;
+    other.stop().await?;
+    case.check()?.expect(0, &["standby mysql://", "unavailable"])?;
+    let itself = format!("standby = [\"{}\"], tables =", world.stack.mysql()?.url());
+    let case = world.good("itself")?.but("tables =", &itself);
+    case.check()?.expect(2, &["[config]", "is the source itself"])
+}
+
+/// One that the server never had, and any while a deployer runs.
+async fn position_that_cannot_be_set(world: &World) -> Result<()> {
+    let mut case = world.good("position")?;
+    let mut conn = Conn::from_url(world.stack.mysql()?.root_url()).await?;
+    let executed: Option<String> = conn.query_first("SELECT REPLACE(@@gtid_executed, '\\n', '')").await?;
+    conn.disconnect().await?;
+    let never = "9e11fa47-71ca-11e1-9e33-c80aa9429562:1-5";
+    let set = format!("{},{never}", executed.context("no gtid_executed")?);
+    case.towpath(&["position", "set", "--gtid", &set])?.expect(2, &[never, "which the source never had"])?;
+    let admin = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    case.text += &format!("[admin]\nlisten = \"{admin}\"\n");
+    let log = world.folder.path().join("position.log");
+    let binary = Path::new(env!("CARGO_BIN_EXE_towpath"));
+    let process = Towpath::start(binary, &case.file()?, "deployer", admin, &log, &[])?;
+    process.wait_ready(PATIENCE).await?;
+    case.towpath(&["position", "set", "--now"])?.expect(1, &["1 deployers", "stop them first", "--force"])?;
+    case.towpath(&["position", "show", "--json"])?.expect(0, &["\"epoch\":1", "\"order\":null"])?;
+    case.towpath(&["position", "set", "--now", "--force"])?.expect(0, &["new epoch"])?;
+    wait_for("the new epoch", PATIENCE, || async {
+        let shown = case.towpath(&["position", "show", "--json"])?;
+        Ok(shown.text.contains("\"epoch\":2").then_some(()))
+    })
+    .await
+    .with_context(|| process.log_tail())?;
+    process.stop(PATIENCE).await.map(drop)
 }
 
 async fn garbage_in_the_state(world: &World) -> Result<()> {

@@ -117,8 +117,8 @@ impl Server {
     async fn events(&self, written: &Written) -> Result<Vec<Vec<u8>>> {
         let from = Position::File(FilePosition::new(written.start.file.clone(), 4));
         let (heartbeat, read_deadline) = (Duration::from_secs(1), Duration::from_secs(20));
-        let request =
-            DumpRequest { from, server_id: 990_002, heartbeat, read_deadline, beside: false, semi_sync: false };
+        let (server_id, beside, semi_sync, server) = (990_002, false, false, None);
+        let request = DumpRequest { from, server_id, heartbeat, read_deadline, beside, semi_sync, server };
         let mut stream = self.source.dump(request).await?;
         let mut events = Vec::new();
         loop {

@@ -189,6 +189,7 @@ async fn each_event(
             read_deadline: Duration::from_secs(20),
             beside: false,
             semi_sync: false,
+            server: None,
         })
         .await?;
     let mut reached = false;

@@ -307,6 +307,7 @@ fn request(server: &MySql, deadline: Duration) -> Result<DumpRequest> {
         read_deadline: deadline,
         beside: false,
         semi_sync: false,
+        server: None,
     })
 }
 

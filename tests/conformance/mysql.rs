@@ -34,6 +34,7 @@ crate::bodies! { MySql:
     "mysql-schemas-with-position" => schemas,
     "mysql-same-server-id-ends-older-dump" => same_server_id,
     "mysql-dump-beside-ends-no-other" => beside,
+    "mysql-dump-of-another-server-refused" => another_server,
     "mysql-restart-keeps-history" => restart,
     "mysql-reused-gtids-invisible-to-arithmetic" => reused,
     "mysql-rows-read-with-proof" => rows_with_proof,
@@ -62,6 +63,7 @@ fn request(from: Position) -> DumpRequest {
         read_deadline: WAIT,
         beside: false,
         semi_sync: false,
+        server: None,
     }
 }
 
@@ -510,6 +512,19 @@ async fn beside(lab: &dyn MySqlLab) -> Result<()> {
         // Both go on: each shows rows that were written with both open.
         while !stream.next().await?.events().any(|event| event[4] == WRITE_ROWS) {}
     }
+    Ok(())
+}
+
+async fn another_server(lab: &dyn MySqlLab) -> Result<()> {
+    let from = Position::File(end(lab).await?);
+    let mine = lab.source().identify().await?.server_uuid;
+    let server = Some("ffffffff-0000-11f1-8000-000000000009".to_owned());
+    match lab.source().dump(DumpRequest { server, ..request(from.clone()) }).await {
+        Err(SourceError::OtherServer(said)) => ensure!(said.contains(&mine), "{said} does not name {mine}"),
+        Err(other) => bail!("{other:?}"),
+        Ok(_) => bail!("a server sends what was asked of another one"),
+    }
+    lab.source().dump(DumpRequest { server: Some(mine), ..request(from) }).await?.next().await?;
     Ok(())
 }
 

@@ -50,6 +50,7 @@ fn request(from: Position) -> DumpRequest {
         read_deadline: Duration::from_secs(10),
         beside: false,
         semi_sync: false,
+        server: None,
     }
 }
 

@@ -96,6 +96,7 @@ impl Server {
             read_deadline: Duration::from_secs(30),
             beside: false,
             semi_sync: false,
+            server: None,
         };
         let mut stream = Unpacking::new(Arc::clone(&self.source)).dump(request).await?;
         let mut tables: BTreeMap<String, Result<Table>> = BTreeMap::new();

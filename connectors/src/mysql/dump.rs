@@ -32,6 +32,13 @@ pub(super) async fn start(source: &MySqlSource, request: DumpRequest) -> Result<
         (source.connect().await?, None)
     };
     let flavor = identify::flavor(source, &mut conn).await?;
+    if let Some(wanted) = &request.server {
+        let found = identify::server_uuid(source, &mut conn, flavor).await?;
+        if found != *wanted {
+            let what = format!("{found} instead of {wanted}; does one address lead to several servers?");
+            return Err(SourceError::OtherServer(what));
+        }
+    }
     announce(source, &mut conn, flavor, Some(request.heartbeat)).await?;
     if request.beside {
         stand_beside(source, &mut conn, flavor).await?;

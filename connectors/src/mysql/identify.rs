@@ -69,6 +69,16 @@ pub(super) async fn identify(source: &MySqlSource, conn: &mut Conn) -> Result<Se
     })
 }
 
+/// Which server this connection has reached: [`ServerIdentity::server_uuid`].
+pub(super) async fn server_uuid(source: &MySqlSource, conn: &mut Conn, flavor: Flavor) -> Result<String, SourceError> {
+    let select = match flavor {
+        Flavor::MySql => "SELECT @@server_uuid",
+        Flavor::MariaDb => "SELECT CONCAT('mariadb-', @@server_id, '-', @@gtid_domain_id)",
+    };
+    let found: Option<String> = source.with_deadline("the server's identity", conn.query_first(select)).await?;
+    found.ok_or_else(|| SourceError::Refused("the server does not say which one it is".into()))
+}
+
 /// What MySQL's plugin (under its older and its newer name), or MariaDB itself, says of semi-synchronous replication.
 fn semi_sync(variables: &BTreeMap<String, String>) -> Option<SemiSync> {
     let value = |newer: &str, older: &str| {

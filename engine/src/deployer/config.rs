@@ -12,7 +12,7 @@ pub use crate::binlog::GeometryText;
 use crate::cause::{Cause, Stop};
 pub use crate::format::RecordMode;
 use crate::gtid::GtidSet;
-use crate::ports::source::DumpRequest;
+use crate::ports::source::{DumpRequest, ServerIdentity};
 use crate::position::{FilePosition, Position};
 pub use crate::routing::PartitionBy;
 
@@ -149,8 +149,8 @@ pub struct DeployerConfig {
 }
 
 impl DeployerConfig {
-    /// A request for the binlog from there on, by which nothing is acknowledged.
-    pub fn dump(&self, from: Position) -> DumpRequest {
+    /// A request for the binlog of that server from there on, by which nothing is acknowledged.
+    pub fn dump(&self, server: &ServerIdentity, from: Position) -> DumpRequest {
         DumpRequest {
             from,
             server_id: self.server_id,
@@ -158,6 +158,7 @@ impl DeployerConfig {
             read_deadline: self.read_deadline,
             beside: false,
             semi_sync: false,
+            server: Some(server.server_uuid.clone()),
         }
     }
 

@@ -71,7 +71,7 @@ impl Leader {
         let config = &self.course.config;
         // Written directly is not in Kafka: such a stream acknowledges nothing, so the source is not to ask it.
         let semi_sync = config.semi_sync && !self.fallback.is_direct();
-        let request = DumpRequest { semi_sync, ..config.dump(self.carried.resume.clone()) };
+        let request = DumpRequest { semi_sync, ..config.dump(server, self.carried.resume.clone()) };
         let stream = self.source().dump(request).await.map_err(|error| match error {
             // It was verified a moment ago: another server may have taken the address, or a purge may have run.
             SourceError::Ahead(why) | SourceError::Purged(why) | SourceError::NoEvent(why) => {

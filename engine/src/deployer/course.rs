@@ -59,6 +59,7 @@ impl From<SourceError> for Failure {
             SourceError::Unavailable(_) | SourceError::Refused(_) => {
                 Self::Retry(Stop::new(Cause::SourceUnavailable, text))
             }
+            SourceError::OtherServer(_) => Self::Retry(Stop::new(Cause::OtherServer, text)),
             // The network may have damaged it: the next attempt reads the event again.
             SourceError::Checksum(_) => Self::Retry(Stop::new(Cause::Corrupt, text)),
             SourceError::Denied(_) => stop(Cause::SourceDenied),

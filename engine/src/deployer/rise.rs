@@ -176,7 +176,7 @@ impl Leader {
         // What is purged cannot be read; it was looked at before.
         from.add(&server.gtid_purged);
         let mut place = None;
-        scan(self.source().as_ref(), &self.course.config, from, &server.end, |end, gtid| {
+        scan(self.source().as_ref(), &self.course.config, from, server, |end, gtid| {
             if anchor.contains(&gtid) {
                 place = Some(end.file_end());
             }
@@ -230,7 +230,7 @@ async fn find(
         return Ok(found);
     }
     let from = server.gtid_executed.subtract(wanted);
-    scan(source, config, from, &server.end, |end, gtid| {
+    scan(source, config, from, server, |end, gtid| {
         if wanted.contains(&gtid) && found.insert(gtid, end.witness()).is_none() {
             left -= 1;
         }
@@ -240,16 +240,17 @@ async fn find(
     Ok(found)
 }
 
-/// Reads the binlog's transactions outside `from` up to `end`, or until `see` has seen enough.
+/// Reads the transactions outside `from` up to the end that the server said, or until `see` has seen enough.
 async fn scan(
     source: &dyn BinlogSource,
     config: &DeployerConfig,
     from: GtidSet,
-    end: &FilePosition,
+    server: &ServerIdentity,
     mut see: impl FnMut(&TransactionEnd, Gtid) -> bool,
 ) -> Result<(), Failure> {
     let heartbeat = config.heartbeat.min(SCAN_HEARTBEAT);
-    let request = DumpRequest { heartbeat, beside: true, ..config.dump(Position::Gtid(from)) };
+    let request = DumpRequest { heartbeat, beside: true, ..config.dump(server, Position::Gtid(from)) };
+    let end = &server.end;
     let mut stream = source.dump(request).await?;
     let mut decoder = Decoder::new(|_, _| false);
     let mut counter = Counter::new(0);

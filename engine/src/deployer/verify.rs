@@ -4,7 +4,7 @@
 //!
 //! Must not change the state, nor read rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::StreamExt;
@@ -51,6 +51,8 @@ pub struct Servers {
     given_up: usize,
     /// The epoch's server was looked for long enough already.
     waited: bool,
+    /// Places of servers that were found to share nothing with what was carried.
+    foreign: BTreeSet<usize>,
 }
 
 impl Servers {
@@ -82,6 +84,20 @@ impl Servers {
             self.at = (self.at + 1) % count;
             tracing::error!(cause = stop.cause.name(), "{stop}; asking server {} of {count} now", self.at + 1);
         }
+    }
+}
+
+impl Servers {
+    /// The server that is asked has another history. Whether one of the `count` servers is left that may have the
+    /// right one, beside the epoch's own, which is silent: it is asked next.
+    fn pass_over(&mut self, stop: &Stop, count: usize) -> bool {
+        self.foreign.insert(self.at);
+        if self.foreign.len() + 1 >= count {
+            return false;
+        }
+        self.at = (self.at + 1) % count;
+        tracing::error!(cause = stop.cause.name(), "{stop}; asking server {} of {count} now", self.at + 1);
+        true
     }
 }
 
@@ -142,8 +158,16 @@ impl Leader {
         }
         if !same {
             self.wait_if_behind(&server, &carried)?;
+            // The empty beginning of a history is a point of every history.
+            if !carried.is_empty() && carried.intersect(&server.gtid_executed).is_empty() {
+                let detail = format!("server {} has none of the transactions that were carried", server.server_uuid);
+                return self.passed_over(Stop::new(Cause::NoCommonPoint, detail));
+            }
             let reason = format!("server {} follows {}", server.server_uuid, self.state.epoch.server);
-            return self.rising(server, reason).await;
+            return match self.rising(server, reason).await {
+                Err(Failure::Halt(Halt::Stop(stop))) if stop.cause == Cause::NoCommonPoint => self.passed_over(stop),
+                verdict => verdict,
+            };
         }
         match self.same_history(&server, &carried).await {
             Ok(()) => Ok(Verdict::Same(Box::new(server))),
@@ -152,6 +176,13 @@ impl Leader {
             }
             Err(failure) => Err(failure),
         }
+    }
+
+    /// The server that is asked has another history: the next one is asked, while there is one that may have the right
+    /// one.
+    fn passed_over(&mut self, stop: Stop) -> Result<Verdict, Failure> {
+        let left = self.servers.pass_over(&stop, self.course.ports.standby.len() + 1);
+        Err(if left { Failure::Retry(stop) } else { Failure::Halt(Halt::Stop(stop)) })
     }
 
     /// Whether the epoch's own server still has what was carried, shown and emitted, byte for byte.

@@ -133,6 +133,9 @@ pub struct DumpRequest {
     pub beside: bool,
     /// Register as a semi-synchronous replica: commits on the source wait for [`BinlogStream::acknowledge`].
     pub semi_sync: bool,
+    /// The server that is to answer (its [`ServerIdentity::server_uuid`]), asked on the stream's own connection:
+    /// behind one address there may be several. `None`: whichever answers.
+    pub server: Option<String>,
 }
 
 /// Whole binlog events, one after the other, as the server wrote them: the 19-byte header, then the body, *without*
@@ -219,6 +222,9 @@ pub enum SourceError {
     /// A checksum does not match.
     #[error("an event's checksum does not match: {0}")]
     Checksum(String),
+    /// Another server answers than the one that was asked for. Retry, from the question who it is.
+    #[error("another server answers: {0}")]
+    OtherServer(String),
     /// Another replica with our server_id took over the connection, or a refusal we do not know.
     #[error("the source refuses: {0}")]
     Refused(String),

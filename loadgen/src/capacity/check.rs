@@ -69,7 +69,10 @@ pub fn check(searches: &[Search]) -> Result<(Vec<Checked>, Costs)> {
         let measured = measured(search)?;
         let low = |tried: &&Tried| tried.valid && tried.factor * OUTSIDE <= measured;
         let mut low: Vec<&Tried> = search.trials.iter().filter(low).collect();
+        // Of a rate that was tried twice the later trial counts: services were warm by then.
+        low.reverse();
         low.sort_by(|a, b| a.factor.total_cmp(&b.factor));
+        low.dedup_by(|later, kept| later.factor == kept.factor);
         let [first, .., last] = low[..] else {
             let (of, found) = (&search.of, low.len());
             bail!("the search of {of} tried {found} rates of at most half its maximum: begin it lower, by --scale");

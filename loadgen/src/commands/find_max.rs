@@ -83,16 +83,13 @@ pub async fn run(arguments: &Arguments, as_json: bool) -> Result<ExitCode> {
     let searched = async {
         arguments.tuning.warm(&mut services, &base).await?;
         while let Some(factor) = bracket.next() {
-            let profile = raised(&base, arguments.of, factor);
-            let name = format!("{} × {factor:.2}", base.name);
-            let view = View::new(&name, u64::from(arguments.trial), std::io::stderr().is_terminal());
-            let report = services.run(&profile, arguments.tuning.seed, view).await;
-            let trial = judge(factor, &report.with_context(|| name.clone())?);
-            if !as_json {
-                eprintln!("{name}: {}", if trial.tried.held { "holds".to_owned() } else { trial.reasons.join("; ") });
-            }
+            let trial = one(&mut services, arguments, &base, factor, as_json).await?;
             bracket.tried(trial.tried.held);
             trials.push(trial);
+        }
+        // What low rates cost was measured while services still compiled their own code: they are warm now.
+        for factor in low(&trials, bracket.found()) {
+            trials.push(one(&mut services, arguments, &base, factor, as_json).await?);
         }
         anyhow::Ok(())
     };
@@ -118,6 +115,30 @@ pub async fn run(arguments: &Arguments, as_json: bool) -> Result<ExitCode> {
         false => println!("{}", table(&found)),
     }
     Ok(if found.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The factors that were tried, up to half of the highest that held.
+fn low(trials: &[Trial], found: Option<f64>) -> Vec<f64> {
+    let most = found.unwrap_or_default() / 2.0;
+    trials.iter().map(|trial| trial.tried.factor).filter(|factor| *factor <= most).collect()
+}
+
+async fn one(
+    services: &mut Services,
+    arguments: &Arguments,
+    base: &Profile,
+    factor: f64,
+    quiet: bool,
+) -> Result<Trial> {
+    let profile = raised(base, arguments.of, factor);
+    let name = format!("{} × {factor:.2}", base.name);
+    let view = View::new(&name, u64::from(arguments.trial), std::io::stderr().is_terminal());
+    let report = services.run(&profile, arguments.tuning.seed, view).await;
+    let trial = judge(factor, &report.with_context(|| name.clone())?);
+    if !quiet {
+        eprintln!("{name}: {}", if trial.tried.held { "holds".to_owned() } else { trial.reasons.join("; ") });
+    }
+    Ok(trial)
 }
 
 /// Constant rates, at the mean of what the profile asks for.

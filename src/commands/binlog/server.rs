@@ -38,6 +38,7 @@ pub(super) fn read(url: &str, args: &BinlogArgs, reading: &mut Reading<'_>) -> R
             read_deadline: READ_DEADLINE,
             beside: false,
             semi_sync: false,
+            server: None,
         };
         let mut end = End::new(server.end);
         let mut ended = std::pin::pin!(ended()?);
@@ -133,6 +134,7 @@ fn failed(error: SourceError) -> Halt {
         SourceError::Purged(_) => Cause::Purged,
         SourceError::Checksum(_) => Cause::Corrupt,
         SourceError::Unavailable(_) => Cause::SourceUnavailable,
+        SourceError::OtherServer(_) => Cause::OtherServer,
         SourceError::Ahead(_) | SourceError::NoEvent(_) | SourceError::Refused(_) => {
             return Failure::Other(error.to_string()).into();
         }

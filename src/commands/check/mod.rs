@@ -7,6 +7,7 @@ mod report;
 mod services;
 mod sinks;
 mod source;
+mod standby;
 
 use crate::cli::CheckArgs;
 use crate::config::{self, Pipeline};

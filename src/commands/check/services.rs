@@ -1,5 +1,6 @@
 //! What the services of a pipeline say: asked once each, with a deadline, all at the same time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use towpath_engine::cause::{Cause, Stop};
@@ -11,7 +12,7 @@ use towpath_engine::schema::TableSchema;
 use towpath_engine::state::{self, PipelineState};
 
 use super::report::Part;
-use super::{sinks, source};
+use super::{sinks, source, standby};
 use crate::config::Pipeline;
 use crate::services::Services;
 
@@ -29,11 +30,15 @@ pub async fn ask(pipeline: &Pipeline, services: &Services, parts: &mut [Part]) {
             tables_of(pipeline, services.source.as_ref(), &mut source_part),
             kafka(pipeline, services.log.as_ref(), &mut kafka_part),
             coordinator,
+            standbys(services),
         )
     };
-    let (found, (), state) = asked.await;
+    let (found, (), state, standbys) = asked.await;
     if let Some((server, _)) = &found {
-        source::start(pipeline, server, state.as_ref(), &mut source_part);
+        source::start(pipeline, (server, &standbys), state.as_ref(), &mut source_part);
+        for (address, standby) in pipeline.source.standby.iter().zip(&standbys) {
+            standby::judge(&pipeline.deployer, &address.to_string(), standby, server, &mut source_part);
+        }
     }
     for (part, asked) in parts.iter_mut().zip([source_part, kafka_part, zookeeper_part]) {
         part.findings.extend(asked.findings);
@@ -84,6 +89,15 @@ async fn tables_of(
         source::tables(pipeline, &snapshot.tables, part);
     }
     Some((identity, snapshot))
+}
+
+/// What each standby says of itself.
+async fn standbys(services: &Services) -> Vec<Result<ServerIdentity, SourceError>> {
+    let ask = |server: Arc<dyn BinlogSource>| async move {
+        let silent = || Err(SourceError::Unavailable(silent("it")));
+        within(server.identify()).await.unwrap_or_else(silent)
+    };
+    futures_util::future::join_all(services.standby.iter().cloned().map(ask)).await
 }
 
 async fn within<T>(asked: impl Future<Output = T>) -> Option<T> {

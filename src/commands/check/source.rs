@@ -138,11 +138,21 @@ fn statement(detail: &str) -> Vec<String> {
 }
 
 /// Whether a first start can begin where it is told to.
-pub fn start(pipeline: &Pipeline, server: &ServerIdentity, state: Option<&PipelineState>, part: &mut Part) {
+pub fn start(
+    pipeline: &Pipeline,
+    (server, standbys): (&ServerIdentity, &[Result<ServerIdentity, SourceError>]),
+    state: Option<&PipelineState>,
+    part: &mut Part,
+) {
     match (state, &pipeline.deployer.start) {
         (Some(state), _) if state.epoch.number > 0 && state.epoch.server != server.server_uuid => {
-            let detail = format!("the source is {}, the epoch was begun on {}", server.server_uuid, state.epoch.server);
-            part.problem(Stop::new(Cause::OtherServer, detail), Vec::new());
+            let began_on = &state.epoch.server;
+            let place = standbys.iter().position(|one| one.as_ref().is_ok_and(|one| one.server_uuid == *began_on));
+            let detail = format!("the source is {}, the epoch was begun on {began_on}", server.server_uuid);
+            match place {
+                Some(place) => part.info(format!("{detail}, which is standby {}: it is read", place + 1)),
+                None => part.problem(Stop::new(Cause::OtherServer, detail), Vec::new()),
+            }
         }
         (None, Some(start)) => match epoch::anchor(start, server) {
             Ok(_) => part.info("the source has all that follows the first start's position"),

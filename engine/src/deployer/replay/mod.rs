@@ -24,7 +24,7 @@ use crate::cause::{Cause, Stop};
 use crate::deployer::follow::Follower;
 use crate::format::headers::{MAX_HEADERS, REPLAY};
 use crate::ports::log::{Delivery, EventLog, LogError, LogProducer, ProducerMode, Record};
-use crate::ports::source::ServerIdentity;
+use crate::ports::source::{DumpRequest, ServerIdentity};
 use crate::position::Position;
 use crate::state::{EpochHistory, PipelineState};
 
@@ -85,7 +85,7 @@ impl Deployer {
             delivered: 0,
             touched: false,
         };
-        let carried = replay.run(from.0, &mut progress);
+        let carried = replay.run(course.config.dump(&server, from.0), &mut progress);
         match tasks {
             None => carried.await,
             // A sink that stops says why, and one whose cluster is away does too, since nobody watches it here.
@@ -165,9 +165,8 @@ struct Replay<'a> {
 }
 
 impl Replay<'_> {
-    async fn run(&mut self, from: Position, progress: &mut impl FnMut(&Progress)) -> Result<Progress, Stop> {
+    async fn run(&mut self, request: DumpRequest, progress: &mut impl FnMut(&Progress)) -> Result<Progress, Stop> {
         if self.done.offset < self.done.until {
-            let request = self.course.config.dump(from);
             let mut stream = self.course.ports.source.dump(request).await.map_err(|error| plain(error.into()))?;
             while self.done.offset < self.done.until {
                 let batch = stream.next().await.map_err(|error| plain(error.into()))?;

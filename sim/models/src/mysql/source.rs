@@ -146,6 +146,10 @@ impl BinlogSource for MySql {
         let mut inner = lock(&self.inner);
         inner.reach()?;
         inner.may_dump()?;
+        let uuid = &inner.server.config.server_uuid;
+        if request.server.as_ref().is_some_and(|wanted| wanted != uuid) {
+            return Err(SourceError::OtherServer(uuid.clone()));
+        }
         let (file, position, exclude) = match &request.from {
             Position::Gtid(set) => inner.start_by_set(set).map(|(file, at, set)| (file, at, Some(set)))?,
             Position::File(at) => inner.start_by_place(at).map(|(file, at)| (file, at, None))?,

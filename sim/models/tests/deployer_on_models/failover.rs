@@ -413,6 +413,51 @@ async fn what_is_purged_on_the_other_server_stops() {
     assert_eq!(stop.cause, Cause::Purged, "{stop}");
 }
 
+/// A server that somebody set up beside: it follows nobody, and has rows of its own.
+fn stranger(world: &World) -> MySql {
+    let server_uuid = "0a1b2c3d-0000-11f1-8000-000000000077".to_owned();
+    let stranger = MySql::new(MySqlConfig { server_uuid, server_id: 77, ..mysql_config() }, world.env.clone());
+    stranger.create_table(schema("order_main")).unwrap();
+    let row = vec![Value::Int(3), Value::Int(77), Value::Text("of another shop".into())];
+    stranger.commit(&[RowOp::insert("orders", "order_main", row)]).unwrap();
+    stranger
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standby_that_is_no_replica_is_passed_over() {
+    for fencing in BOTH {
+        let mut world = World::new();
+        world.sources.push(stranger(&world));
+        let replica = world.add_replica(2);
+        let running = world.start(world.config(1, fencing));
+        for id in 0..10 {
+            world.insert(id);
+        }
+        world.until_checkpointed().await;
+        replica.catch_up().unwrap();
+        world.fail_over_to(&replica);
+        world.update(3);
+        world.until_settled().await;
+        world.judge(fencing);
+        assert_eq!(world.state().unwrap().epoch.number, 2, "no epoch was begun on the stranger");
+        running.drain().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standby_that_is_no_replica_ends_what_has_no_other() {
+    let mut world = World::new();
+    world.sources.push(stranger(&world));
+    let running = world.start(world.config(1, Fencing::Transactions));
+    world.insert(3);
+    world.until_checkpointed().await;
+    let before = world.changes().len();
+    world.mysql.stop();
+    let stop = running.stopped().await;
+    assert_stop(&stop, Cause::NoCommonPoint, "0a1b2c3d-0000-11f1-8000-000000000077");
+    assert_eq!(world.changes().len(), before, "nothing of the stranger was carried");
+}
+
 /// A server behind the address that changes each minute spends one epoch in the least interval, not one each time.
 #[tokio::test(start_paused = true)]
 async fn epochs_do_not_rise_faster_than_their_interval() {
