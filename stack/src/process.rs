@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use rustix::process::{Resource, Rlimit, prlimit};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -106,6 +107,25 @@ impl Identity {
                     Ok(()) | Err(Errno::ESRCH) => {}
                     Err(error) => return Err(error).with_context(|| format!("process {pid} cannot be bound")),
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets no process of the group write to a file any more, as on a full disk; what runs meets it at its next write.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn without_room(&self, marker: &str) -> Result<()> {
+        if !self.group_alive(marker) {
+            return Ok(());
+        }
+        for pid in self.in_group() {
+            // The hard limit stays as it was by default, so that no privilege is needed.
+            let none = Rlimit { current: Some(0), maximum: None };
+            match prlimit(rustix::process::Pid::from_raw(pid), Resource::Fsize, none) {
+                Ok(_) | Err(rustix::io::Errno::SRCH) => {}
+                Err(error) => return Err(error).with_context(|| format!("process {pid} cannot be limited")),
             }
         }
         Ok(())

@@ -191,6 +191,14 @@ impl Service {
         self.identity().map_or(Ok(()), |identity| identity.bind(&self.marker(), cores))
     }
 
+    /// Its writes to files fail from now on, as on a full disk, until it is started again.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn fill_disk(&self) -> Result<()> {
+        self.identity().map_or(Ok(()), |identity| identity.without_room(&self.marker()))
+    }
+
     /// The last lines of its log.
     #[must_use]
     pub fn log_tail(&self, lines: usize) -> String {

@@ -199,10 +199,6 @@ pub(super) fn check_whole(scenario: &Scenario) -> Result<(), String> {
             "`xa_per_second` and `columns_move_every`: a prepared transaction holds its table's definition".into()
         );
     }
-    let loses = |fault: &Fault| fault.kind == FaultKind::MySqlLosesTail;
-    if work.columns_move_every > Span::ZERO && scenario.faults.iter().any(loses) {
-        return Err("`columns_move_every` does not go with `mysql-loses-tail`: no ALTER TABLE is taken back".into());
-    }
     if topology.archive != Archive::None && scenario.faults.iter().any(|fault| fault.kind.of_history()) {
         return Err("`archive` goes with no fault that changes what has been: what moves would be lost half".into());
     }

@@ -165,10 +165,6 @@ mod tests {
             ("learn = \"x\"\n[expect]\ndead_letters = 1\n".to_owned(), "makes none"),
             ("learn = \"x\"\n[workload]\nrate = 0\n".to_owned(), "does nothing"),
             ("learn = \"x\"\n[topology]\nsemi_sync = true\n".to_owned(), "nobody would answer"),
-            (
-                fault("kind = \"mysql-loses-tail\"\nat = \"1s\"\ntimes = 1\n[workload]\ncolumns_move_every = \"1s\"\n"),
-                "does not go with",
-            ),
             ("learn = \"x\"\n[expect]\nfallbacks_at_least = 1\n".to_owned(), "has no `fallback`"),
             ("learn = \"x\"\n[[topology.source]]\nname = \"east\"\n".to_owned(), "leave it out, or add another"),
             ("learn = \"x\"\n[workload]\nprofile = \"p\"\nrate = 5\n".to_owned(), "are the profile's"),

@@ -55,7 +55,7 @@ fn fault(rng: &mut Rng, part: &str, at: u64, lasts: u64) -> Fault {
     let kinds: &[Kind] = match part {
         "deployers" => &[Kind::Crash, Kind::Stop, Kind::Pause, Kind::Partition, Kind::Delay, Kind::SessionExpired],
         "mysql" => &[Kind::MySqlDown, Kind::MySqlRestart, Kind::MySqlSilent, Kind::MySqlRotate],
-        "kafka" => &[Kind::KafkaDown],
+        "kafka" => &[Kind::KafkaDown, Kind::KafkaDiskFull],
         "zookeeper" => &[Kind::ZooKeeperDown, Kind::ZooKeeperNodeDown],
         "elasticsearch" => &[Kind::ElasticsearchDown, Kind::ElasticsearchRestart, Kind::ElasticsearchBusy],
         _ => &[Kind::Crash, Kind::Stop, Kind::Pause, Kind::Partition, Kind::Delay],
@@ -98,7 +98,7 @@ mod tests {
             assert_eq!(scenario, draw(seed, 60_000 * (1 + seed % 10)));
             kinds.extend(scenario.faults.iter().map(|fault| fault.kind));
         }
-        assert_eq!(kinds.len(), 16, "{kinds:?}");
+        assert_eq!(kinds.len(), 17, "{kinds:?}");
     }
 
     #[test]

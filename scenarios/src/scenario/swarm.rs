@@ -43,20 +43,23 @@ pub fn draw(seed: u64) -> Scenario {
     Scenario { drawn: true, topology, workload, faults, ..bare }
 }
 
-/// What is done to the source's past: failovers, beside XA transactions or columns that move or neither; a lost tail,
-/// beside XA transactions or not (it takes no `ALTER TABLE` back); or, where its past stays, one of these.
+/// What is done to the source's past: failovers or a lost tail, beside XA transactions or columns that move or neither;
+/// or, where its past stays, one of these.
 fn draw_past(seed: u64, topology: &mut Topology, workload: &mut Work) -> Vec<Fault> {
     let mut rng = Rng::new(seed ^ 0x7061_7374);
     let mut groups = Rng::new(seed ^ 0x7861_7061_7374);
     let beside = groups.below(6);
     let xa = if beside < 2 { 1 + groups.below(3) as u32 } else { 0 };
-    match rng.below(4) {
+    let past = rng.below(4);
+    if past < 2 {
+        workload.xa_per_second = xa;
+        if beside == 2 {
+            topology.row_metadata = RowMetadata::Minimal;
+            workload.columns_move_every = Span::from_millis(1_500 + groups.below(8_000));
+        }
+    }
+    match past {
         0 => {
-            workload.xa_per_second = xa;
-            if beside == 2 {
-                topology.row_metadata = RowMetadata::Minimal;
-                workload.columns_move_every = Span::from_millis(1_500 + groups.below(8_000));
-            }
             topology.standbys = 1 + rng.below(2) as u32;
             topology.semi_sync = Rng::new(seed ^ 0x7365_6d69).below(2) == 0;
             let lag = Some(Span::from_millis(500 + rng.below(8_000)));
@@ -69,7 +72,6 @@ fn draw_past(seed: u64, topology: &mut Topology, workload: &mut Work) -> Vec<Fau
             faults
         }
         1 => {
-            workload.xa_per_second = xa;
             let times = Some(1 + rng.below(20) as u32);
             vec![Fault { at: at(&mut rng), times, ..Fault::new(FaultKind::MySqlLosesTail) }]
         }
@@ -106,8 +108,8 @@ fn at(rng: &mut Rng) -> Option<Span> {
 /// A few kinds a run, so that some runs know only crashes and others only lost answers.
 fn kinds(rng: &mut Rng) -> Vec<FaultKind> {
     let wanted = 1 + rng.below(6);
-    // One node's death is a short `zookeeper-down` to the model, which is drawn.
-    let elsewhere = [FaultKind::LinkCut, FaultKind::ZooKeeperNodeDown];
+    // To the models one node's death is a short `zookeeper-down`, and a full disk is a `kafka-down`: these are drawn.
+    let elsewhere = [FaultKind::LinkCut, FaultKind::ZooKeeperNodeDown, FaultKind::KafkaDiskFull];
     let fits = |kind: &FaultKind| !kind.of_history() && !elsewhere.contains(kind);
     let all: Vec<FaultKind> = FaultKind::ALL.iter().copied().filter(fits).collect();
     (0..wanted).map(|_| all[rng.below(all.len() as u64) as usize]).collect()

@@ -87,7 +87,8 @@ pub fn begin(
         Kind::Partition => sim.partition(host.as_str(), peer.as_str()),
         Kind::PartitionOneWay => sim.partition_oneway(host.as_str(), peer.as_str()),
         Kind::Delay => sim.hold(host.as_str(), peer.as_str()),
-        Kind::KafkaDown => world.at_services(move || kafka.stop()),
+        // A broker that cannot write ends itself.
+        Kind::KafkaDown | Kind::KafkaDiskFull => world.at_services(move || kafka.stop()),
         Kind::KafkaHoldRecords => world.at_services(move || kafka.hold_records(true)),
         Kind::KafkaUnavailable => log(Log::Unavailable),
         Kind::KafkaInitUnknown => log(Log::InitUnknown),
@@ -169,7 +170,7 @@ pub fn end(world: &World, sim: &mut Sim<'_>, active: &Active) {
         Kind::Partition => sim.repair(host, peer),
         Kind::PartitionOneWay => sim.repair_oneway(host, peer),
         Kind::Delay => sim.release(host, peer),
-        Kind::KafkaDown => world.at_services(move || kafka.start()),
+        Kind::KafkaDown | Kind::KafkaDiskFull => world.at_services(move || kafka.start()),
         Kind::KafkaHoldRecords => world.at_services(move || kafka.hold_records(false)),
         Kind::ZooKeeperDown | Kind::ZooKeeperNodeDown => world.at_services(move || zookeeper.start()),
         Kind::ElasticsearchDown => world.at_services(move || elasticsearch.restart()),

@@ -311,7 +311,7 @@ impl Course<'_> {
         let sum = |of: fn(&OfSource) -> usize| self.observer.sum(of);
         let (takeovers, epochs, runs) = (sum(OfSource::takeovers), sum(OfSource::epochs), sum(OfSource::runs));
         let (changes, dead_letters) = (sum(OfSource::rows), sum(OfSource::dead_letters));
-        let sounds = self.observer.sounds();
+        let (sounds, in_flight) = (self.observer.sounds(), self.world.processes.in_flight_peak());
         let fewer = |count: usize, least: Option<u32>| least.is_some_and(|least| count < least as usize);
         let missed = if let Some(cause) = expect.stops_with.filter(|_| rests) {
             Some(format!("everything came to rest, a stop for `{}` was expected", cause.name()))
@@ -331,6 +331,8 @@ impl Course<'_> {
             Some(format!("{changes} row changes in the log, more were expected"))
         } else if expect.dead_letters.is_some_and(|count| dead_letters != count as usize) {
             Some(format!("{dead_letters} rows are dead letters"))
+        } else if expect.in_flight_at_most.is_some_and(|most| in_flight > most) {
+            Some(format!("a deployer held {in_flight} bytes that were not delivered, more than was expected"))
         } else {
             None
         };

@@ -10,7 +10,7 @@ use std::path::Path;
 use towpath_scenarios::scenario::{Fault, FaultKind, Scenario, Span, Topology, Work};
 use towpath_scenarios::summary::nearest_rank;
 
-use crate::scenario::outcome::{Outcome, Phases};
+use crate::scenario::outcome::{Outcome, Phases, ProcessCost};
 use crate::scenario::{self, Ground, carry_out};
 
 /// What can be said to it.
@@ -61,6 +61,8 @@ struct Outage {
     catch_up_ms: Option<u64>,
     /// Row changes written while Kafka was away, by the time it took to catch up; none if nothing had to.
     catch_up_changes_per_s: Option<u64>,
+    /// What deployers and adapters cost before, during and after.
+    processes: Vec<ProcessCost>,
 }
 
 /// Runs it and prints the table.
@@ -146,6 +148,7 @@ fn outage_of(outcome: &Outcome, outage_ms: u64) -> Outage {
     Outage {
         freshness_ms: outcome.freshness_ms,
         catch_up_ms: outcome.catch_up_ms,
+        processes: outcome.processes.clone(),
         catch_up_changes_per_s: outcome.catch_up_ms.and_then(|ms| (meanwhile * 1000).checked_div(ms)),
     }
 }

@@ -15,6 +15,8 @@ pub enum Action {
     Pause(Who),
     /// SIGKILL to services, by kind; started again at the end.
     ServicesDown(&'static str),
+    /// Services find no room on their disks, which ends them; started again at the end.
+    DiskFull(&'static str),
     /// SIGKILL to the node that leads ZooKeeper's ensemble; started again at the end.
     ZooKeeperLeaderDown,
     /// SIGKILL to ZooKeeper's nodes, which start again with nothing.
@@ -52,7 +54,10 @@ impl Action {
     /// The kind of services that it meets, and which must stand for it.
     pub fn services(&self) -> Option<&'static str> {
         match self {
-            Self::ServicesDown(kind) | Self::ServicesRestart(kind) | Self::ServicesSilent(kind) => Some(kind),
+            Self::ServicesDown(kind)
+            | Self::ServicesRestart(kind)
+            | Self::ServicesSilent(kind)
+            | Self::DiskFull(kind) => Some(kind),
             Self::ZooKeeperLeaderDown | Self::ZooKeeperFresh => Some("zookeeper"),
             Self::Sql(_) | Self::Failover | Self::ReplicasLag | Self::LoseTail => Some("mysql"),
             Self::Kill(_) | Self::Stop(_) | Self::Pause(_) | Self::Cut(..) | Self::Hold(..) | Self::Busy(_) => None,
@@ -110,6 +115,7 @@ pub fn of(fault: &Fault) -> Result<Action, &'static str> {
             }
         }
         FaultKind::KafkaDown => Action::ServicesDown("kafka"),
+        FaultKind::KafkaDiskFull => Action::DiskFull("kafka"),
         FaultKind::ZooKeeperDown => Action::ServicesDown("zookeeper"),
         FaultKind::ZooKeeperNodeDown => Action::ZooKeeperLeaderDown,
         FaultKind::ElasticsearchDown => Action::ServicesDown("elasticsearch"),

@@ -53,6 +53,15 @@ pub(super) async fn expectations(
         // A takeover may send a row's dead letter twice.
         tell("dead_letters", count.to_string(), seen.to_string(), seen >= f64::from(count), false);
     }
+    if let Some(most) = expect.in_flight_at_most {
+        let mut seen = 0.0_f64;
+        for name in cast.fleet.names(Role::Deployer) {
+            if let Ok(process) = cast.fleet.process(&name) {
+                seen = seen.max(process.metric("towpath_in_flight_peak_bytes").await.unwrap_or(0.0));
+            }
+        }
+        tell("in_flight_at_most", most.to_string(), seen.to_string(), seen <= most as f64, false);
+    }
     if let Some(cause) = expect.stops_with {
         let measured = stopped.clone().unwrap_or("no stop".to_owned());
         tell("stops_with", cause.name().to_owned(), measured, stopped.is_some(), false);

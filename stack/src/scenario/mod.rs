@@ -5,6 +5,7 @@
 
 mod action;
 mod cast;
+mod cost;
 mod course;
 mod expect;
 mod groups;
@@ -32,6 +33,7 @@ use crate::harness::orders::Orders;
 use action::{Action, Who};
 use cast::Cast;
 pub(crate) use cast::Ground;
+use cost::Costs;
 use course::{Course, FaultId};
 use expect::{Measured, expectations};
 use outcome::{Outcome, Phases, Told};
@@ -222,6 +224,7 @@ async fn play(cast: &mut Cast, arguments: &Arguments, bar: &ProgressBar) -> Resu
         ended: Vec::new(),
         last_end: None,
         course: Course::default(),
+        costs: Costs::default(),
         probes: probes.clone(),
     };
     let stopped = stage.run(cast, scenario, planned, &work, bar, arguments.brisk).await?;
@@ -264,6 +267,7 @@ async fn play(cast: &mut Cast, arguments: &Arguments, bar: &ProgressBar) -> Resu
             during: probes.freshness(|commit| commit >= first && commit < last_end),
             after: probes.freshness(|commit| commit >= last_end),
         },
+        processes: stage.costs.told(first, last_end),
         ended: stage.ended,
         differences: verdict.samples,
         passed: false,
@@ -288,6 +292,7 @@ struct Stage {
     ended: Vec<String>,
     last_end: Option<Instant>,
     course: Course,
+    costs: Costs,
     probes: Probes,
 }
 
@@ -313,6 +318,7 @@ impl Stage {
             self.look(cast).await?;
             let (transactions, _) = work.counts();
             self.course.look(self.begun.elapsed(), self.watch.seen(), transactions);
+            self.costs.look(&cast.fleet);
             bar.set_position(now.as_secs().min(length.as_secs()));
             let leader = self.watch.leader().unwrap_or("nobody");
             bar.set_message(format!("{transactions} transactions, {leader} leads, {} faults now", self.open.len()));

@@ -44,6 +44,28 @@ pub struct Phases {
     pub after: Freshness,
 }
 
+/// What a process cost in a phase.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Cost {
+    /// Cores kept busy, on average.
+    pub cores: f64,
+    /// The most memory resident at a look, megabytes.
+    pub rss_mb_most: u64,
+}
+
+/// What a process of the pipeline cost, by the phases of [`Phases`]; none where it was not seen to run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ProcessCost {
+    /// Its name.
+    pub process: String,
+    /// Before the first fault.
+    pub before: Option<Cost>,
+    /// While faults went on.
+    pub during: Option<Cost>,
+    /// After the last.
+    pub after: Option<Cost>,
+}
+
 /// The whole.
 #[derive(Debug, Clone, Serialize)]
 pub struct Outcome {
@@ -74,6 +96,8 @@ pub struct Outcome {
     pub catch_up_ms: Option<u64>,
     /// See [`Phases`].
     pub freshness_ms: Phases,
+    /// What the pipeline's processes cost.
+    pub processes: Vec<ProcessCost>,
     /// What the scenario expects.
     pub expectations: Vec<Expectation>,
     /// Processes that ended by themselves.
@@ -130,6 +154,14 @@ impl Outcome {
         let phases = format!("{} before, {} during, {} after", text(before), text(during), text(after));
         row("freshness p50 / p99 ms", phases);
         row("caught up", self.catch_up_ms.map_or("–".to_owned(), |ms| format!("after {:.1} s", ms as f64 / 1000.0)));
+        for ProcessCost { process, before, during, after } in &self.processes {
+            let text = |cost: &Option<Cost>| match cost {
+                Some(Cost { cores, rss_mb_most }) => format!("{cores:.3} / {rss_mb_most}"),
+                None => "–".to_owned(),
+            };
+            let phases = format!("{} before, {} during, {} after", text(before), text(during), text(after));
+            row(&format!("{process}, cores / MB"), phases);
+        }
         for Told { fault, what, .. } in &self.faults_fired {
             row("fault", format!("{fault}: {what}"));
         }
@@ -173,6 +205,7 @@ mod tests {
             takeovers: Vec::new(),
             catch_up_ms: None,
             freshness_ms: Phases::default(),
+            processes: Vec::new(),
             expectations: Vec::new(),
             ended: Vec::new(),
             differences: Vec::new(),

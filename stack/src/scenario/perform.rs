@@ -29,6 +29,8 @@ pub enum Undo {
     Resume(String),
     /// Start these services, of that kind.
     StartServices(&'static str, Vec<String>),
+    /// Start these services, which have ended themselves by now, of that kind.
+    Ended(&'static str, Vec<String>),
     /// Let these services go on.
     ResumeServices(Vec<String>),
     /// Open the links from this process to that service.
@@ -108,6 +110,13 @@ pub async fn begin(
                 cast.stack_of(service).service(service)?.kill().await?;
             }
             (format!("SIGKILL to {}", services.join(", ")), Undo::StartServices(kind, services))
+        }
+        Action::DiskFull(kind) => {
+            let services = cast.services(kind)?;
+            for service in &services {
+                cast.stack_of(service).service(service)?.fill_disk()?;
+            }
+            (format!("no room for files of {}", services.join(", ")), Undo::Ended(kind, services))
         }
         Action::ZooKeeperLeaderDown => {
             let leader = cast.zookeeper_leader().await?;
@@ -204,6 +213,13 @@ pub async fn end(
             cast.fleet.process(&name)?.resume()?;
         }
         Undo::StartServices(kind, services) => start(cast, kind, services, beside),
+        Undo::Ended(kind, services) => {
+            for name in &services {
+                let service = cast.stack_of(name).service(name)?;
+                ensure!(!service.is_running(), "{name} runs on although it could write nothing");
+            }
+            start(cast, kind, services, beside);
+        }
         Undo::ResumeServices(services) => {
             for service in services {
                 cast.stack_of(&service).service(&service)?.resume()?;

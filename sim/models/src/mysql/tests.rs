@@ -337,3 +337,36 @@ fn a_prepared_transaction_holds_the_definition_of_its_tables() {
     server.xa_rollback("g").unwrap();
     alter().unwrap();
 }
+
+#[test]
+fn a_crash_takes_definitions_back_with_their_rows() {
+    let server = server(MySqlConfig::default());
+    server.create_table(every_type()).unwrap();
+    server.commit(&[RowOp::insert("d", "t4", first_row())]).unwrap();
+    let now = || (server.schema("d", "t4"), server.rows("d", "t4"));
+    let before = now();
+    let mut added = before.0.clone().unwrap();
+    added.columns.push(column("added", ColumnType::BigInt));
+    let append = |row: Vec<Value>| [row, vec![Value::Int(7)]].concat();
+    let alter = || server.alter_table(added.clone(), "ALTER TABLE t4 ADD COLUMN added BIGINT", &append).unwrap();
+
+    alter();
+    server.commit(&[RowOp::insert("d", "t4", append(second_row()))]).unwrap();
+    let altered = now();
+    server.drop_table("d", "t4").unwrap();
+    server.crash(1);
+    assert_eq!(now(), altered, "dropped, and back");
+    // A crash forgets how what came before it is taken back.
+    server.drop_table("d", "t4").unwrap();
+    server.create_table(added.clone()).unwrap();
+    server.crash(2);
+    assert_eq!(now(), altered, "dropped and made anew, and back");
+
+    let other = self::server(MySqlConfig::default());
+    other.create_table(every_type()).unwrap();
+    other.commit(&[RowOp::insert("d", "t4", first_row())]).unwrap();
+    other.alter_table(added, "ALTER TABLE t4 ADD COLUMN added BIGINT", &append).unwrap();
+    other.commit(&[RowOp::insert("d", "t4", append(second_row()))]).unwrap();
+    other.crash(2);
+    assert_eq!((other.schema("d", "t4"), other.rows("d", "t4")), before, "altered, and as it was");
+}

@@ -7,6 +7,7 @@ use towpath_engine::deployer::fallback::{Phase, Wish};
 use towpath_engine::deployer::{FallbackConfig, Fencing, Role};
 use towpath_engine::ports::index::SearchIndex;
 use towpath_models::kafka::KafkaFault;
+use towpath_models::mysql::RowOp;
 
 use super::delivery::BOTH;
 use super::sinks::*;
@@ -110,6 +111,40 @@ async fn with_no_adapter_left_documents_are_written_directly_by_themselves() {
         sinks.change_and_watch(20..40, FRESH).await;
         sleep(Duration::from_secs(60)).await;
         assert_eq!(running.status().fallback, Phase::Direct, "Kafka answers, and nobody indexes");
+        let indexing = sinks.index(fencing);
+        sinks.end_normal(running, indexing, fencing).await;
+    }
+}
+
+/// Documents are written from a point before the outage on: of the XA groups that were prepared there one is committed
+/// by now, and its COMMIT is met again.
+#[tokio::test(start_paused = true)]
+async fn what_was_prepared_at_the_point_it_begins_at_is_known() {
+    for fencing in BOTH {
+        let mut sinks = Sinks::new();
+        let running = sinks.start(1, fencing, true);
+        let indexing = sinks.index(fencing);
+        sinks.world.insert(1);
+        let group = [900, 901].map(|id| RowOp::insert("orders", "order_main", sinks.world.row(id)));
+        sinks.world.mysql.xa_prepare("a", &group).unwrap();
+        // Kept points are taken every half a minute.
+        for id in 10..50 {
+            sinks.world.insert(id);
+            sleep(Duration::from_secs(5)).await;
+        }
+        sinks.world.mysql.xa_commit("a").unwrap();
+        sinks.until_fresh(Duration::from_secs(60), "committed").await;
+        // In the log, and in no document: only who begins before the outage shows it.
+        indexing.stop().await;
+        sinks.world.insert(55);
+        sinks.world.until_checkpointed().await;
+        assert!(sinks.world.state().unwrap().prepared.is_empty());
+        sinks.world.kafka.stop();
+        sinks.world.update(1);
+        running.until("it writes directly", |status| status.fallback == Phase::Direct).await;
+        sinks.until_fresh(FRESH * 4, "the first direct writes").await;
+        sinks.change_and_watch(60..70, FRESH).await;
+        sinks.world.kafka.start();
         let indexing = sinks.index(fencing);
         sinks.end_normal(running, indexing, fencing).await;
     }

@@ -1,6 +1,7 @@
 //! The engine's processes: deployers and adapters, each on a host of its own, started again as a supervisor would.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -36,6 +37,8 @@ pub struct Running {
     pub stop: Option<Arc<dyn Fn() + Send + Sync>>,
     /// The cause for which it ended by itself.
     pub ended: Option<String>,
+    /// What a deployer counts.
+    pub registry: Registry,
 }
 
 /// All of them.
@@ -45,11 +48,13 @@ pub struct Processes {
     env: Env,
     seed: u64,
     running: Arc<Mutex<BTreeMap<String, Running>>>,
+    /// The most that processes which run no more have held.
+    peak: Arc<AtomicU64>,
 }
 
 impl Processes {
     pub(super) fn new(topology: Topology, env: Env, seed: u64) -> Self {
-        Self { topology, env, seed, running: Arc::default() }
+        Self { topology, env, seed, running: Arc::default(), peak: Arc::default() }
     }
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {
@@ -87,6 +92,12 @@ impl Processes {
             let status = status.borrow();
             status.role == Election::Leader && status.waiting.is_none()
         })
+    }
+
+    /// The most bytes that a deployer has held at once which were read and not delivered.
+    pub fn in_flight_peak(&self) -> u64 {
+        let now = self.running().values().map(in_flight_peak).max();
+        now.unwrap_or_default().max(self.peak.load(Ordering::Relaxed))
     }
 
     /// What each says about itself, for a person.
@@ -174,7 +185,8 @@ impl Starter {
     }
 
     fn show(&self, running: Running) {
-        self.processes.running().insert(self.name().to_owned(), running);
+        let before = self.processes.running().insert(self.name().to_owned(), running);
+        self.processes.peak.fetch_max(before.as_ref().map_or(0, in_flight_peak), Ordering::Relaxed);
     }
 
     fn coordinators(&self, pipeline: &Pipeline) -> RemoteCoordinators {
@@ -291,14 +303,15 @@ impl Starter {
                 .map(|sink| EpochIndex { cluster: Arc::clone(&index), index: sink.concrete_index() })
                 .collect(),
         };
-        let (mut deployer, handle) = Deployer::new(config, ports, self.env(), Registry::default());
+        let registry = Registry::default();
+        let (mut deployer, handle) = Deployer::new(config, ports, self.env(), registry.clone());
         if topology.fallback.is_some() {
             let (config, indexes) = (self.adapter_config(pipeline), self.indexes(pipeline));
             deployer = deployer.with_direct(DirectSinks { config, indexes });
         }
         let (status, gate) = (handle.status(), self.network.gate.clone());
         let stop = Some(Arc::new(move || handle.drain()) as Arc<dyn Fn() + Send + Sync>);
-        let running = Running { gate, deployer: Some(status), stop, ..Running::default() };
+        let running = Running { gate, deployer: Some(status), stop, registry, ..Running::default() };
         self.show(running.clone());
         let result = deployer.run().await;
         self.show(Running { ended: Some(cause(result)), ..running });
@@ -327,6 +340,12 @@ impl Starter {
         let ended = futures_util::future::join_all(adapters).await.into_iter().map(cause).collect::<Vec<_>>();
         self.show(Running { ended: Some(ended.join("; ")), ..running });
     }
+}
+
+fn in_flight_peak(running: &Running) -> u64 {
+    let families = running.registry.snapshot();
+    let series = families.get("towpath_in_flight_peak_bytes").into_iter().flat_map(|family| family.series.values());
+    series.map(|metric| metric.get()).max().unwrap_or_default().try_into().unwrap_or_default()
 }
 
 fn cause(result: Result<(), towpath_engine::cause::Stop>) -> String {
