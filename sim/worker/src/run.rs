@@ -79,6 +79,7 @@ pub fn run(scenario: &Scenario, options: Options) -> Result<Outcome> {
         waiting: (0..scenario.faults.len()).filter(|&index| scenario.faults[index].at.is_some()).collect(),
         leaderless: Duration::ZERO,
         calm_since: Duration::ZERO,
+        in_flight: 0,
         fingerprint: Fingerprint::default(),
     };
     for (index, fault) in scenario.faults.iter().enumerate() {
@@ -144,6 +145,8 @@ struct Course<'a> {
     waiting: Vec<usize>,
     leaderless: Duration,
     calm_since: Duration,
+    /// The most that a deployer held until the last fault that ended.
+    in_flight: u64,
     fingerprint: Fingerprint,
 }
 
@@ -249,6 +252,7 @@ impl Course<'_> {
     }
 
     fn end(&mut self, sim: &mut turmoil::Sim<'_>, active: &Active, now: Duration) {
+        self.in_flight = self.in_flight.max(self.world.processes.in_flight_peak());
         faults::end(&self.world, sim, active);
         if active.kind == FaultKind::LinkCut {
             self.observer.of(active.source).link_is_cut(false, now);
@@ -311,7 +315,7 @@ impl Course<'_> {
         let sum = |of: fn(&OfSource) -> usize| self.observer.sum(of);
         let (takeovers, epochs, runs) = (sum(OfSource::takeovers), sum(OfSource::epochs), sum(OfSource::runs));
         let (changes, dead_letters) = (sum(OfSource::rows), sum(OfSource::dead_letters));
-        let (sounds, in_flight) = (self.observer.sounds(), self.world.processes.in_flight_peak());
+        let (sounds, in_flight) = (self.observer.sounds(), self.in_flight);
         let fewer = |count: usize, least: Option<u32>| least.is_some_and(|least| count < least as usize);
         let missed = if let Some(cause) = expect.stops_with.filter(|_| rests) {
             Some(format!("everything came to rest, a stop for `{}` was expected", cause.name()))

@@ -82,8 +82,9 @@ mod tests {
             pid,
             stat: Stat { group: 1, cpu_s, rss: mb << 20 },
         };
-        let looks = [look(0, 7, 5.0, 10), look(10, 7, 6.0, 30), look(20, 7, 6.5, 20), look(30, 8, 0.1, 5), look(40, 8, 1.1, 6)];
-        let costs = Costs { looks: [("deployer-1".to_owned(), looks.to_vec())].into(), last: None };
+        let mut looks = vec![look(0, 7, 5.0, 10), look(10, 7, 6.0, 30), look(20, 7, 6.5, 20)];
+        looks.extend([look(30, 8, 0.1, 5), look(40, 8, 1.1, 6)]);
+        let costs = Costs { looks: [("deployer-1".to_owned(), looks)].into(), last: None };
         let [told] = &costs.told(second(15), second(25))[..] else { panic!("one process") };
         let expected = |cores, rss_mb_most| Some(Cost { cores, rss_mb_most });
         assert_eq!((told.before, told.during, told.after), (expected(0.1, 30), None, expected(0.1, 6)));

@@ -54,12 +54,7 @@ pub(super) async fn expectations(
         tell("dead_letters", count.to_string(), seen.to_string(), seen >= f64::from(count), false);
     }
     if let Some(most) = expect.in_flight_at_most {
-        let mut seen = 0.0_f64;
-        for name in cast.fleet.names(Role::Deployer) {
-            if let Ok(process) = cast.fleet.process(&name) {
-                seen = seen.max(process.metric("towpath_in_flight_peak_bytes").await.unwrap_or(0.0));
-            }
-        }
+        let seen = stage.in_flight;
         tell("in_flight_at_most", most.to_string(), seen.to_string(), seen <= most as f64, false);
     }
     if let Some(cause) = expect.stops_with {

@@ -225,6 +225,7 @@ async fn play(cast: &mut Cast, arguments: &Arguments, bar: &ProgressBar) -> Resu
         last_end: None,
         course: Course::default(),
         costs: Costs::default(),
+        in_flight: 0.0,
         probes: probes.clone(),
     };
     let stopped = stage.run(cast, scenario, planned, &work, bar, arguments.brisk).await?;
@@ -293,6 +294,8 @@ struct Stage {
     last_end: Option<Instant>,
     course: Course,
     costs: Costs,
+    /// The most bytes that a deployer had read and not delivered, until the last fault that ended.
+    in_flight: f64,
     probes: Probes,
 }
 
@@ -379,6 +382,12 @@ impl Stage {
         let (due, later): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.open).into_iter().partition(|(end, ..)| *end <= now);
         self.open = later;
+        if !due.is_empty() {
+            for name in cast.fleet.names(Role::Deployer).iter().filter(|name| !self.paused.contains(*name)) {
+                let held = cast.fleet.process(name)?.metric("towpath_in_flight_peak_bytes").await;
+                self.in_flight = self.in_flight.max(held.unwrap_or(0.0));
+            }
+        }
         for (_, undo, id) in due {
             perform::end(cast, undo, &mut self.paused, &mut self.beside, &self.probes).await?;
             self.course.ends(self.begun.elapsed(), id);
