@@ -232,6 +232,9 @@ impl Leader {
     /// will come.
     fn wait_if_behind(&self, server: &ServerIdentity, carried: &GtidSet) -> Result<(), Failure> {
         let mut needed = carried.clone();
+        // What consumers may have read is in no checkpoint yet where the answer to its commit was lost.
+        let emitted = self.highest.as_ref().and_then(|highest| highest.gtid.parse::<Gtid>().ok());
+        needed.add(&emitted.into_iter().collect());
         self.state.pending.iter().filter_map(|repair| repair.seen.as_ref()).for_each(|seen| needed.add(seen));
         let missing = needed.subtract(&server.gtid_executed);
         let follows = server.read_only

@@ -148,6 +148,29 @@ async fn a_lagging_replica_is_waited_for() {
     running.drain().await;
 }
 
+/// What is in no checkpoint, because the answer to its commit was lost, may have been shown: a replica that lacks it is
+/// behind too, and its old row must not come under a new epoch while the primary may come back.
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_lacks_what_only_the_log_shows_is_waited_for() {
+    let (mut world, _replica, running) = replicated(Fencing::Transactions).await;
+    world.kafka.fail_next(KafkaFault::CommitUnknownApplied, 1);
+    world.update(1);
+    let number = world.next;
+    world.until("it is in the log", |world| world.changes().iter().any(|change| change.number == number)).await;
+    world.mysql.stop();
+    running
+        .until("it is waited for", |status| {
+            status.waiting.as_ref().is_some_and(|waiting| waiting.stop.cause == Cause::SourceBehind)
+        })
+        .await;
+    sleep(Duration::from_secs(20)).await;
+    world.mysql.start();
+    world.until_settled().await;
+    assert_eq!(world.state().unwrap().epoch.number, 1, "the primary is back, and nothing was lost");
+    world.judge(Fencing::Transactions);
+    running.drain().await;
+}
+
 /// Nothing better is there: the alarm, and what comes later is an ordinary transaction.
 #[tokio::test(start_paused = true)]
 async fn a_replica_that_does_not_catch_up_is_taken_in_the_end_and_loses_nothing() {

@@ -124,7 +124,7 @@ async fn what_was_prepared_at_the_point_it_begins_at_is_known() {
         let mut sinks = Sinks::new();
         let running = sinks.start(1, fencing, true);
         let indexing = sinks.index(fencing);
-        sinks.world.insert(1);
+        sinks.world.insert_many(&[0, 1, 2, 3, 4]);
         let group = [900, 901].map(|id| RowOp::insert("orders", "order_main", sinks.world.row(id)));
         sinks.world.mysql.xa_prepare("a", &group).unwrap();
         // Kept points are taken every half a minute.
