@@ -143,6 +143,7 @@ impl World {
             if plan.has_archive {
                 sources.written().create_table(Table::Orders.schema(ARCHIVE))?;
             }
+            sources.begin();
             kafka.create_topic(&plan.name, topology.partitions);
             pipelines.push(Pipeline { plan, sources });
         }

@@ -3,7 +3,7 @@
 //! Replication goes on by itself, step by step, unless a fault holds it. Must not decide which server is written.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use towpath_engine::env::Env;
@@ -22,6 +22,8 @@ pub struct Sources {
     written: Arc<AtomicUsize>,
     lagging: Arc<AtomicBool>,
     turned_back: Arc<AtomicBool>,
+    /// The first server's transactions before the run: they made its tables.
+    made: Arc<AtomicU64>,
     steps: Arc<AtomicU32>,
     /// Commits wait for a standby.
     semi_sync: bool,
@@ -45,6 +47,7 @@ impl Sources {
             written: Arc::default(),
             lagging: Arc::default(),
             turned_back: Arc::default(),
+            made: Arc::default(),
             steps: Arc::default(),
             semi_sync: topology.semi_sync,
         }
@@ -96,9 +99,17 @@ impl Sources {
         true
     }
 
+    /// Its tables are made: no fault takes that back.
+    pub fn begin(&self) {
+        self.made.store(own(self.written()), Ordering::Relaxed);
+    }
+
     /// The written server crashes and comes up without its last transactions.
     pub fn lose_tail(&self, count: usize) {
-        self.written().crash(count);
+        let first = self.written.load(Ordering::Relaxed) == 0;
+        let made = if first { self.made.load(Ordering::Relaxed) } else { 0 };
+        let most = own(self.written()).saturating_sub(made) as usize;
+        self.written().crash(count.min(most));
         self.turn_back();
     }
 
@@ -111,4 +122,9 @@ impl Sources {
     pub fn has_turned_back(&self) -> bool {
         self.turned_back.swap(false, Ordering::Relaxed)
     }
+}
+
+/// How many transactions a server has committed first of all.
+fn own(server: &MySql) -> u64 {
+    server.executed().highest(&server.identity())
 }
