@@ -50,6 +50,9 @@ pub(super) fn check_fault(scenario: &Scenario, fault: &Fault) -> Result<(), Stri
     {
         return Err("only deployers and adapters can crash or pause; services have faults of their own".into());
     }
+    if fault.kind == FaultKind::KafkaBrokerDown && scenario.topology.brokers < 3 {
+        return Err("it needs `brokers` of at least 3 in `topology`: two would wait for each other".into());
+    }
     if fault.kind.of_standbys() && scenario.topology.standbys == 0 {
         return Err("it needs `standbys` in `topology`".into());
     }

@@ -59,6 +59,7 @@ kinds! {
     PartitionOneWay "partition-one-way" Pair "Nothing passes from `host` to `peer`; the other way is open.",
     Delay "delay" Pair "What passes between `host` and `peer` is held and arrives at the end, in order.",
     KafkaDown "kafka-down" Span "No broker answers.",
+    KafkaBrokerDown "kafka-broker-down" Span "One of several brokers dies; others take over what it led.",
     KafkaDiskFull "kafka-disk-full" Span "Brokers find no room on their disks and stop; they start again with room.",
     KafkaHoldRecords "kafka-hold-records" Span "Records stay on their way and arrive at the end.",
     KafkaUnavailable "kafka-unavailable" Times "A request finds no broker.",

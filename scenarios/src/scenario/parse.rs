@@ -162,6 +162,7 @@ mod tests {
             (fault("kind = \"mysql-restart\"\nat = \"1s\"\nfor = \"1s\"\n"), "nobody would look at it"),
             (fault("kind = \"mysql-restart\"\n"), "neither `at` nor `when`"),
             (fault("kind = \"crash\"\nat = \"1s\"\nfor = \"1s\"\nhost = \"kafka\"\n"), "faults of their own"),
+            (fault("kind = \"kafka-broker-down\"\nat = \"1s\"\nfor = \"1s\"\n"), "`brokers` of at least 3"),
             ("learn = \"x\"\n[expect]\ndead_letters = 1\n".to_owned(), "makes none"),
             ("learn = \"x\"\n[workload]\nrate = 0\n".to_owned(), "does nothing"),
             ("learn = \"x\"\n[topology]\nsemi_sync = true\n".to_owned(), "nobody would answer"),

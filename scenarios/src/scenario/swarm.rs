@@ -108,8 +108,13 @@ fn at(rng: &mut Rng) -> Option<Span> {
 /// A few kinds a run, so that some runs know only crashes and others only lost answers.
 fn kinds(rng: &mut Rng) -> Vec<FaultKind> {
     let wanted = 1 + rng.below(6);
-    // To the models one node's death is a short `zookeeper-down`, and a full disk is a `kafka-down`: these are drawn.
-    let elsewhere = [FaultKind::LinkCut, FaultKind::ZooKeeperNodeDown, FaultKind::KafkaDiskFull];
+    // To the models one node's death is a short `zookeeper-down` or `kafka-down`, as a full disk is: these are drawn.
+    let elsewhere = [
+        FaultKind::LinkCut,
+        FaultKind::ZooKeeperNodeDown,
+        FaultKind::KafkaBrokerDown,
+        FaultKind::KafkaDiskFull,
+    ];
     let fits = |kind: &FaultKind| !kind.of_history() && !elsewhere.contains(kind);
     let all: Vec<FaultKind> = FaultKind::ALL.iter().copied().filter(fits).collect();
     (0..wanted).map(|_| all[rng.below(all.len() as u64) as usize]).collect()

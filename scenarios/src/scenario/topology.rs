@@ -103,6 +103,8 @@ pub struct Topology {
     pub semi_sync: bool,
     /// Adapter processes, each with all sinks: `adapter-1`, …
     pub adapters: u32,
+    /// Kafka's brokers. Records are on three of them, or on all.
+    pub brokers: u32,
     /// Partitions of each topic.
     pub partitions: u32,
     /// How deposed leaders are fenced.
@@ -130,6 +132,7 @@ impl Default for Topology {
             standbys: 0,
             semi_sync: false,
             adapters: 2,
+            brokers: 1,
             partitions: 3,
             fencing: Fencing::Transactions,
             deletes: Deletes::Soft,

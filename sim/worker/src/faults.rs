@@ -14,7 +14,7 @@ use turmoil::Sim;
 
 use crate::world::{Pipeline, World};
 
-/// How long an ensemble answers nobody after the death of the node that led it (a few ticks).
+/// How long an ensemble answers nobody after the death of the node that led it, or brokers after that of one of them.
 const ELECTION: Duration = Duration::from_secs(2);
 
 /// A fault that goes on.
@@ -88,7 +88,7 @@ pub fn begin(
         Kind::PartitionOneWay => sim.partition_oneway(host.as_str(), peer.as_str()),
         Kind::Delay => sim.hold(host.as_str(), peer.as_str()),
         // A broker that cannot write ends itself.
-        Kind::KafkaDown | Kind::KafkaDiskFull => world.at_services(move || kafka.stop()),
+        Kind::KafkaDown | Kind::KafkaDiskFull | Kind::KafkaBrokerDown => world.at_services(move || kafka.stop()),
         Kind::KafkaHoldRecords => world.at_services(move || kafka.hold_records(true)),
         Kind::KafkaUnavailable => log(Log::Unavailable),
         Kind::KafkaInitUnknown => log(Log::InitUnknown),
@@ -146,8 +146,8 @@ pub fn begin(
         Kind::LinkCut => world.across(pipeline, |host, other| sim.partition(host, other)),
     }
     let lasts = fault.lasts.map(|lasts| match fault.kind {
-        // To the model, which is one host, a node's death is the time until the others have elected.
-        Kind::ZooKeeperNodeDown => lasts.duration().min(ELECTION),
+        // To the models, which are one host each, a node's death is the time until the others have elected.
+        Kind::ZooKeeperNodeDown | Kind::KafkaBrokerDown => lasts.duration().min(ELECTION),
         _ => lasts.duration(),
     });
     let until = lasts.map(|lasts| now + lasts);
@@ -170,7 +170,7 @@ pub fn end(world: &World, sim: &mut Sim<'_>, active: &Active) {
         Kind::Partition => sim.repair(host, peer),
         Kind::PartitionOneWay => sim.repair_oneway(host, peer),
         Kind::Delay => sim.release(host, peer),
-        Kind::KafkaDown | Kind::KafkaDiskFull => world.at_services(move || kafka.start()),
+        Kind::KafkaDown | Kind::KafkaDiskFull | Kind::KafkaBrokerDown => world.at_services(move || kafka.start()),
         Kind::KafkaHoldRecords => world.at_services(move || kafka.hold_records(false)),
         Kind::ZooKeeperDown | Kind::ZooKeeperNodeDown => world.at_services(move || zookeeper.start()),
         Kind::ElasticsearchDown => world.at_services(move || elasticsearch.restart()),

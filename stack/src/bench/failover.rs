@@ -72,7 +72,7 @@ struct Outage {
 pub async fn run(arguments: &Arguments, binary: &Path, as_json: bool) -> Result<bool> {
     let of = |scenario| scenario::Arguments { scenario, seed: arguments.seed, clocks: false, brisk: false, html: None };
     let mut outcomes = Vec::new();
-    let mut ground = Ground::start().await?;
+    let mut ground = Ground::start(1).await?;
     let outage = u64::from(arguments.outage) * 1000;
     let killed = leaders("leaders-killed", FaultKind::Crash, arguments.takeovers);
     let stopped = leaders("leaders-stopped", FaultKind::Stop, arguments.takeovers);

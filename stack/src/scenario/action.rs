@@ -15,6 +15,8 @@ pub enum Action {
     Pause(Who),
     /// SIGKILL to services, by kind; started again at the end.
     ServicesDown(&'static str),
+    /// SIGKILL to one of Kafka's brokers; started again at the end.
+    BrokerDown,
     /// Services find no room on their disks, which ends them; started again at the end.
     DiskFull(&'static str),
     /// SIGKILL to the node that leads ZooKeeper's ensemble; started again at the end.
@@ -59,6 +61,7 @@ impl Action {
             | Self::ServicesSilent(kind)
             | Self::DiskFull(kind) => Some(kind),
             Self::ZooKeeperLeaderDown | Self::ZooKeeperFresh => Some("zookeeper"),
+            Self::BrokerDown => Some("kafka"),
             Self::Sql(_) | Self::Failover | Self::ReplicasLag | Self::LoseTail => Some("mysql"),
             Self::Kill(_) | Self::Stop(_) | Self::Pause(_) | Self::Cut(..) | Self::Hold(..) | Self::Busy(_) => None,
         }
@@ -115,6 +118,7 @@ pub fn of(fault: &Fault) -> Result<Action, &'static str> {
             }
         }
         FaultKind::KafkaDown => Action::ServicesDown("kafka"),
+        FaultKind::KafkaBrokerDown => Action::BrokerDown,
         FaultKind::KafkaDiskFull => Action::DiskFull("kafka"),
         FaultKind::ZooKeeperDown => Action::ServicesDown("zookeeper"),
         FaultKind::ZooKeeperNodeDown => Action::ZooKeeperLeaderDown,

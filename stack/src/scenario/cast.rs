@@ -28,12 +28,13 @@ pub struct Ground {
 }
 
 impl Ground {
-    /// Starts the services.
+    /// Starts the services, with so many brokers.
     ///
     /// # Errors
     /// One does not start.
-    pub async fn start() -> Result<Self> {
-        let services = Stack::builder().kafka(1).zookeeper(ZOOKEEPERS).es(&["hot", "full", "remind"]).start().await?;
+    pub async fn start(brokers: u32) -> Result<Self> {
+        let brokers = u16::try_from(brokers).context("so many brokers?")?;
+        let services = Stack::builder().kafka(brokers).zookeeper(ZOOKEEPERS).es(&["hot", "full", "remind"]).start().await?;
         Ok(Self { services: Arc::new(services), runs: 0 })
     }
 

@@ -104,7 +104,8 @@ pub fn load(named: &str) -> Result<Scenario> {
 /// # Errors
 /// A service or a process does not start, or the workload is refused.
 pub async fn run(all: &[Arguments], binary: &Path, as_json: bool) -> Result<ExitCode> {
-    let mut ground = Ground::start().await?;
+    let brokers = all.iter().map(|one| one.scenario.topology.brokers).max().unwrap_or(1);
+    let mut ground = Ground::start(brokers).await?;
     let mut failed = Vec::new();
     for arguments in all {
         let outcome = carry_out(&mut ground, arguments, binary, as_json).await?;

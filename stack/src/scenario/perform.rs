@@ -111,6 +111,14 @@ pub async fn begin(
             }
             (format!("SIGKILL to {}", services.join(", ")), Undo::StartServices(kind, services))
         }
+        Action::BrokerDown => {
+            let brokers = cast.services("kafka")?;
+            // Each leads its share of the partitions.
+            let broker = brokers.first().context("there is no broker")?.clone();
+            cast.stack_of(&broker).service(&broker)?.kill().await?;
+            let told = format!("SIGKILL to {broker}, one of {}", brokers.len());
+            (told, Undo::StartServices("kafka", vec![broker]))
+        }
         Action::DiskFull(kind) => {
             let services = cast.services(kind)?;
             for service in &services {
