@@ -230,6 +230,14 @@ impl Leader {
         Some((store, self.state.clone()))
     }
 
+    /// The state as it is, and the store to write it with.
+    pub fn begin_look(&mut self) -> Option<(Store, PipelineState)> {
+        if self.fallback.is_direct() {
+            return None;
+        }
+        Some((self.store.take()?, self.state.clone()))
+    }
+
     /// Takes the store back, and what became of the write.
     pub fn end_checkpoint(
         &mut self,

@@ -3,9 +3,6 @@
 //!
 //! Must not decide what is held: [`super::follow`] does.
 
-use std::time::Duration;
-use tokio::time::Instant;
-
 use super::config::DeployerConfig;
 use super::course::{Course, Failure, Halt};
 use super::follow::{Followed, Follower, Found};
@@ -19,9 +16,6 @@ use crate::ports::log::LogError;
 use crate::ports::source::{BinlogSource, SchemaSnapshot, SourceError};
 use crate::schema::catalog::{Catalog, Effect};
 use crate::state::{EpochHistory, HistoryRef, PipelineState, Quarantine, SchemaState};
-
-/// How often the state is written while rows are held.
-const LOOK: Duration = Duration::from_secs(5);
 
 /// Definitions as a leader keeps them.
 pub struct Keeper {
@@ -208,20 +202,6 @@ impl Leader {
             });
         }
         self.show_held();
-        Ok(())
-    }
-
-    /// While rows are held somebody may decide about them by a change of the state, which an idle leader would not
-    /// notice: it writes the state from time to time, and loses the lead if it is not its own any more.
-    pub async fn look(&mut self, looked_at: &mut Instant) -> Result<(), StreamEnd> {
-        let held = match (&self.schemas, &self.state.schemas) {
-            (Some(keeper), Some(state)) => keeper.held(state).next().is_some(),
-            _ => false,
-        };
-        if held && self.store.is_some() && looked_at.elapsed() >= LOOK {
-            self.save("look").await.map_err(StreamEnd::Halt)?;
-            *looked_at = Instant::now();
-        }
         Ok(())
     }
 

@@ -103,10 +103,12 @@ pub struct Stream<'l> {
     peak: usize,
     queue_full: bool,
     next_checkpoint: Instant,
-    /// When it was last made sure that nobody else has written the state.
+    /// When the state was last written: it fails if anybody else has written it.
     looked_at: Instant,
 }
 
+/// How often an idle leader writes the state.
+const LOOK: Duration = Duration::from_secs(5);
 /// A commit is put off while more is at hand, up to this many intervals.
 const COMMIT_PATIENCE: u32 = 4;
 /// The wait for a queue that is full although nothing of this stream is outstanding.
@@ -178,7 +180,6 @@ impl<'l> Stream<'l> {
             self.pump().await?;
             self.start_commit();
             self.start_checkpoint();
-            self.leader.look(&mut self.looked_at).await?;
         }
         self.report();
         if self.ending.is_none() && self.leader.direct_is_due() {
@@ -354,16 +355,25 @@ impl<'l> Stream<'l> {
         }
     }
 
-    /// Writes the checkpoint if what is carried has moved and the interval has passed.
+    /// Writes the checkpoint if what is carried has moved and the interval has passed. An idle leader writes it as it is
+    /// now and then, and loses the lead if it is not its own any more: somebody may have set a position, or decided
+    /// about a table whose rows are held.
     fn start_checkpoint(&mut self) {
         let last = self.ending.is_some() && self.commit.is_none() && self.open.is_none();
         let due =
             last && self.window.outstanding() == 0 && self.outbox.is_empty() || Instant::now() >= self.next_checkpoint;
-        if !due || self.checkpointing.is_some() || !self.leader.unsaved {
+        let idle = self.ending.is_none() && self.looked_at.elapsed() >= LOOK;
+        if self.checkpointing.is_some() || !(idle || due && self.leader.unsaved) {
             return;
         }
-        let acknowledged = self.window.acknowledged_offsets().to_vec();
-        if let Some((mut store, mut state)) = self.leader.begin_checkpoint(&acknowledged) {
+        self.looked_at = Instant::now();
+        let begun = if self.leader.unsaved {
+            let acknowledged = self.window.acknowledged_offsets().to_vec();
+            self.leader.begin_checkpoint(&acknowledged)
+        } else {
+            self.leader.begin_look()
+        };
+        if let Some((mut store, mut state)) = begun {
             self.checkpointing = Some(Box::pin(async move {
                 let result = store.write(&mut state).await;
                 (store, state, result)
@@ -427,8 +437,13 @@ impl<'l> Stream<'l> {
         if self.queue_full && self.window.outstanding() == 0 {
             wake = wake.min(Instant::now() + QUEUE_PAUSE);
         }
-        if self.leader.unsaved && self.checkpointing.is_none() {
-            wake = wake.min(self.next_checkpoint);
+        if self.checkpointing.is_none() {
+            if self.leader.unsaved {
+                wake = wake.min(self.next_checkpoint);
+            }
+            if self.ending.is_none() {
+                wake = wake.min(self.looked_at + LOOK);
+            }
         }
         wake = self.leader.fallback.wake(wake);
         // Never at once: what is due now was started, or waits for something else that wakes the loop.

@@ -109,12 +109,8 @@ fn at(rng: &mut Rng) -> Option<Span> {
 fn kinds(rng: &mut Rng) -> Vec<FaultKind> {
     let wanted = 1 + rng.below(6);
     // To the models one node's death is a short `zookeeper-down` or `kafka-down`, as a full disk is: these are drawn.
-    let elsewhere = [
-        FaultKind::LinkCut,
-        FaultKind::ZooKeeperNodeDown,
-        FaultKind::KafkaBrokerDown,
-        FaultKind::KafkaDiskFull,
-    ];
+    let elsewhere =
+        [FaultKind::LinkCut, FaultKind::ZooKeeperNodeDown, FaultKind::KafkaBrokerDown, FaultKind::KafkaDiskFull];
     let fits = |kind: &FaultKind| !kind.of_history() && !elsewhere.contains(kind);
     let all: Vec<FaultKind> = FaultKind::ALL.iter().copied().filter(fits).collect();
     (0..wanted).map(|_| all[rng.below(all.len() as u64) as usize]).collect()

@@ -34,7 +34,8 @@ impl Ground {
     /// One does not start.
     pub async fn start(brokers: u32) -> Result<Self> {
         let brokers = u16::try_from(brokers).context("so many brokers?")?;
-        let services = Stack::builder().kafka(brokers).zookeeper(ZOOKEEPERS).es(&["hot", "full", "remind"]).start().await?;
+        let services =
+            Stack::builder().kafka(brokers).zookeeper(ZOOKEEPERS).es(&["hot", "full", "remind"]).start().await?;
         Ok(Self { services: Arc::new(services), runs: 0 })
     }
 

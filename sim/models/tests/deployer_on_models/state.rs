@@ -4,7 +4,7 @@ use super::delivery::BOTH;
 use super::harness::*;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use towpath_engine::cause::Cause;
 use towpath_engine::deployer::{Fencing, Start};
 use towpath_engine::state::{self, PositionOrder};
@@ -185,6 +185,24 @@ async fn a_set_position_takes_the_lead_from_a_running_leader() {
     world.until_checkpointed().await;
     world.judge(Fencing::Transactions);
     running.drain().await;
+}
+
+/// A source that is written to rarely: nothing moves the checkpoint, and yet the order is seen.
+#[tokio::test(start_paused = true)]
+async fn an_idle_leader_sees_a_set_position() {
+    for fencing in BOTH {
+        let mut world = World::new();
+        let running = world.start(world.config(1, fencing));
+        world.insert(1);
+        world.until_checkpointed().await;
+        order(&world, Some(Start::Oldest));
+        let since = Instant::now();
+        world.until("the epoch rises", |world| world.state().unwrap().epoch.number == 2).await;
+        assert!(since.elapsed() < Duration::from_secs(15), "{:?}", since.elapsed());
+        world.until_checkpointed().await;
+        world.judge(fencing);
+        running.drain().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
