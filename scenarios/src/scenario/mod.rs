@@ -99,8 +99,8 @@ pub struct Expect {
     pub sound_within: Option<Span>,
     /// At least so many orders are heard.
     pub sounds_at_least: Option<u32>,
-    /// Until the last fault ends no deployer holds more bytes that it has read and that are not delivered. What it holds
-    /// while it catches up is bounded by its budget.
+    /// Until the last fault ends no deployer holds more bytes than these that it has read and not delivered. Afterwards
+    /// its budget is the bound.
     pub in_flight_at_most: Option<u64>,
 }
 
