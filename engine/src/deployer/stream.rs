@@ -355,8 +355,8 @@ impl<'l> Stream<'l> {
         }
     }
 
-    /// Writes the checkpoint if what is carried has moved and the interval has passed. An idle leader writes the state as
-    /// it is now and then, and loses the lead if it is not its own any more: somebody may have set a position, or
+    /// Writes the checkpoint if what is carried has moved and the interval has passed. An idle leader writes the state
+    /// as it is now and then, and loses the lead if it is not its own any more: somebody may have set a position, or
     /// decided about a table whose rows are held.
     fn start_checkpoint(&mut self) {
         let last = self.ending.is_some() && self.commit.is_none() && self.open.is_none();
