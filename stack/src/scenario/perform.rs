@@ -17,6 +17,7 @@ use super::link::Mode;
 use super::tail;
 use super::work::Work;
 use crate::harness::freshness::Probes;
+use crate::harness::wait_for;
 
 /// What the end of a fault undoes.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub enum Undo {
     Resume(String),
     /// Start these services, of that kind.
     StartServices(&'static str, Vec<String>),
-    /// Start these services, which have ended themselves by now, of that kind.
+    /// Start these services, of that kind, once they have ended themselves.
     Ended(&'static str, Vec<String>),
     /// Let these services go on.
     ResumeServices(Vec<String>),
@@ -53,7 +54,7 @@ pub struct Starting {
     pub task: JoinHandle<Result<()>>,
 }
 
-/// How long a process may take to end after SIGTERM.
+/// How long a process may take to end, after SIGTERM or without room for its files.
 const STOPS_WITHIN: Duration = Duration::from_secs(30);
 
 /// Services of a kind start beside the run.
@@ -222,11 +223,16 @@ pub async fn end(
         }
         Undo::StartServices(kind, services) => start(cast, kind, services, beside),
         Undo::Ended(kind, services) => {
-            for name in &services {
-                let service = cast.stack_of(name).service(name)?;
-                ensure!(!service.is_running(), "{name} runs on although it could write nothing");
+            for name in services {
+                let stack = Arc::clone(cast.stack_of(&name));
+                let task = tokio::spawn(async move {
+                    let service = stack.service(&name)?;
+                    let what = format!("{name} to end, since it can write nothing");
+                    wait_for(&what, STOPS_WITHIN, || async { Ok((!service.is_running()).then_some(())) }).await?;
+                    service.start().await
+                });
+                beside.push(Starting { kind, task });
             }
-            start(cast, kind, services, beside);
         }
         Undo::ResumeServices(services) => {
             for service in services {
