@@ -144,13 +144,17 @@ impl Case<'_> {
         self.towpath(&["check"])
     }
 
-    /// Starts the binary and waits until `/readyz` names the cause; then asks for an orderly end.
-    async fn waits_with(mut self, role: &str, more: &[&str], cause: &str) -> Result<String> {
+    /// Starts the binary, with an admin server.
+    fn start(&mut self, role: &str, more: &[&str]) -> Result<Towpath> {
         let admin = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         self.text += &format!("[admin]\nlisten = \"{admin}\"\n");
         let log = self.world.folder.path().join(format!("{}.log", self.name));
-        let binary = Path::new(env!("CARGO_BIN_EXE_towpath"));
-        let process = Towpath::start(binary, &self.file()?, role, admin, &log, more)?;
+        Towpath::start(Path::new(env!("CARGO_BIN_EXE_towpath")), &self.file()?, role, admin, &log, more)
+    }
+
+    /// Starts the binary and waits until `/readyz` names the cause; then asks for an orderly end.
+    async fn waits_with(mut self, role: &str, more: &[&str], cause: &str) -> Result<String> {
+        let process = self.start(role, more)?;
         let named = format!("\"cause\":\"{cause}\"");
         let seen = wait_for(&format!("{cause} in /readyz"), PATIENCE, || async {
             let (ready, report) = process.readyz().await?;
@@ -414,11 +418,7 @@ async fn position_that_cannot_be_set(world: &World) -> Result<()> {
     let never = "9e11fa47-71ca-11e1-9e33-c80aa9429562:1-5";
     let set = format!("{},{never}", executed.context("no gtid_executed")?);
     case.towpath(&["position", "set", "--gtid", &set])?.expect(2, &[never, "which the source never had"])?;
-    let admin = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    case.text += &format!("[admin]\nlisten = \"{admin}\"\n");
-    let log = world.folder.path().join("position.log");
-    let binary = Path::new(env!("CARGO_BIN_EXE_towpath"));
-    let process = Towpath::start(binary, &case.file()?, "deployer", admin, &log, &[])?;
+    let process = case.start("deployer", &[])?;
     process.wait_ready(PATIENCE).await?;
     case.towpath(&["position", "set", "--now"])?.expect(1, &["1 deployers", "stop them first", "--force"])?;
     case.towpath(&["position", "show", "--json"])?.expect(0, &["\"epoch\":1", "\"order\":null"])?;

@@ -81,13 +81,10 @@ impl Servers {
         (self.silent_since, self.behind_since) = (None, None);
         if count > 1 {
             branch::reached(Branch::ServerSilent);
-            self.at = (self.at + 1) % count;
-            tracing::error!(cause = stop.cause.name(), "{stop}; asking server {} of {count} now", self.at + 1);
+            self.ask_next(stop, count);
         }
     }
-}
 
-impl Servers {
     /// The server that is asked has another history. Whether one of the `count` servers is left that may have the
     /// right one, beside the epoch's own, which is silent: it is asked next.
     fn pass_over(&mut self, stop: &Stop, count: usize) -> bool {
@@ -95,9 +92,13 @@ impl Servers {
         if self.foreign.len() + 1 >= count {
             return false;
         }
+        self.ask_next(stop, count);
+        true
+    }
+
+    fn ask_next(&mut self, stop: &Stop, count: usize) {
         self.at = (self.at + 1) % count;
         tracing::error!(cause = stop.cause.name(), "{stop}; asking server {} of {count} now", self.at + 1);
-        true
     }
 }
 

@@ -5,6 +5,7 @@ use towpath_engine::deployer::{DeployerConfig, settings};
 use towpath_engine::ports::source::{ServerIdentity, SourceError};
 
 use super::report::Part;
+
 /// What a standby lacks for a failover to it. It was asked when the source was, so that what it alone has by then may
 /// have come from the source a moment later: only what cannot be is called wrong.
 pub fn judge(
@@ -56,7 +57,6 @@ pub fn judge(
 mod tests {
     use super::*;
     use crate::commands::check::report::Level;
-    use towpath_engine::cause::Cause;
     use towpath_engine::ports::source::{Flavor, ReplicaState};
     use towpath_engine::position::FilePosition;
 

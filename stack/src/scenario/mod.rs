@@ -383,13 +383,8 @@ impl Stage {
         let (due, later): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.open).into_iter().partition(|(end, ..)| *end <= now);
         self.open = later;
-        if !due.is_empty() {
-            for name in cast.fleet.names(Role::Deployer).iter().filter(|name| !self.paused.contains(*name)) {
-                let held = cast.fleet.process(name)?.metric("towpath_in_flight_peak_bytes").await;
-                self.in_flight = self.in_flight.max(held.unwrap_or(0.0));
-            }
-        }
         for (_, undo, id) in due {
+            self.in_flight = self.watch.in_flight_peak;
             perform::end(cast, undo, &mut self.paused, &mut self.beside, &self.probes).await?;
             self.course.ends(self.begun.elapsed(), id);
             self.last_end = Some(Instant::now());

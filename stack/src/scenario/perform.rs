@@ -16,6 +16,7 @@ use super::cast::Cast;
 use super::link::Mode;
 use super::tail;
 use super::work::Work;
+use crate::Stack;
 use crate::harness::freshness::Probes;
 use crate::harness::wait_for;
 
@@ -57,13 +58,23 @@ pub struct Starting {
 /// How long a process may take to end, after SIGTERM or without room for its files.
 const STOPS_WITHIN: Duration = Duration::from_secs(30);
 
-/// Services of a kind start beside the run.
-fn start(cast: &Cast, kind: &'static str, services: Vec<String>, beside: &mut Beside) {
+/// Does something to each of these services beside the run.
+fn each<F: Future<Output = Result<()>> + Send + 'static>(
+    cast: &Cast,
+    kind: &'static str,
+    services: Vec<String>,
+    beside: &mut Beside,
+    act: impl Fn(Arc<Stack>, String) -> F,
+) {
     for service in services {
         let stack = Arc::clone(cast.stack_of(&service));
-        let task = tokio::spawn(async move { stack.service(&service)?.start().await });
-        beside.push(Starting { kind, task });
+        beside.push(Starting { kind, task: tokio::spawn(act(stack, service)) });
     }
+}
+
+/// Services of a kind start beside the run.
+fn start(cast: &Cast, kind: &'static str, services: Vec<String>, beside: &mut Beside) {
+    each(cast, kind, services, beside, |stack, name| async move { stack.service(&name)?.start().await });
 }
 
 /// Begins a fault. Returns what it met, for the report, and what its end undoes.
@@ -145,12 +156,9 @@ pub async fn begin(
         }
         Action::ServicesRestart(kind) => {
             let services = cast.services(kind)?;
-            for service in services.clone() {
-                let stack = Arc::clone(cast.stack_of(&service));
-                let task = tokio::spawn(async move { stack.service(&service)?.restart().await });
-                beside.push(Starting { kind, task });
-            }
-            (format!("restart of {}", services.join(", ")), Undo::Nothing)
+            let told = format!("restart of {}", services.join(", "));
+            each(cast, kind, services, beside, |stack, name| async move { stack.service(&name)?.restart().await });
+            (told, Undo::Nothing)
         }
         Action::ServicesSilent(kind) => {
             let services = cast.services(kind)?;
@@ -222,18 +230,12 @@ pub async fn end(
             cast.fleet.process(&name)?.resume()?;
         }
         Undo::StartServices(kind, services) => start(cast, kind, services, beside),
-        Undo::Ended(kind, services) => {
-            for name in services {
-                let stack = Arc::clone(cast.stack_of(&name));
-                let task = tokio::spawn(async move {
-                    let service = stack.service(&name)?;
-                    let what = format!("{name} to end, since it can write nothing");
-                    wait_for(&what, STOPS_WITHIN, || async { Ok((!service.is_running()).then_some(())) }).await?;
-                    service.start().await
-                });
-                beside.push(Starting { kind, task });
-            }
-        }
+        Undo::Ended(kind, services) => each(cast, kind, services, beside, |stack, name| async move {
+            let service = stack.service(&name)?;
+            let what = format!("{name} to end, since it can write nothing");
+            wait_for(&what, STOPS_WITHIN, || async { Ok((!service.is_running()).then_some(())) }).await?;
+            service.start().await
+        }),
         Undo::ResumeServices(services) => {
             for service in services {
                 cast.stack_of(&service).service(&service)?.resume()?;

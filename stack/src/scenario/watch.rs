@@ -33,6 +33,8 @@ pub struct Watch {
     pub leaderless_at_most: Duration,
     epochs: Option<(u64, u64)>,
     seen: Option<String>,
+    /// The most bytes that a deployer had read and not delivered.
+    pub in_flight_peak: f64,
     /// Runs of the fallback path that were seen: the leader's term and its count.
     fallbacks: BTreeSet<(u64, u64)>,
 }
@@ -48,6 +50,7 @@ impl Watch {
             leaderless_at_most: Duration::ZERO,
             epochs: None,
             seen: None,
+            in_flight_peak: 0.0,
             fallbacks: BTreeSet::new(),
         }
     }
@@ -78,6 +81,7 @@ impl Watch {
         for name in fleet.names(Role::Deployer) {
             let Some(process) = fleet.process(&name).ok().filter(|_| !paused.contains(&name)) else { continue };
             let Ok(Ok(series)) = timeout(ANSWER, process.metrics()).await else { continue };
+            self.in_flight_peak = self.in_flight_peak.max(sum(&series, "towpath_in_flight_peak_bytes"));
             if sum(&series, "towpath_leading") < 1.0 {
                 continue;
             }
