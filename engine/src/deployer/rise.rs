@@ -129,6 +129,7 @@ impl Leader {
         self.carried = Carried { resume, offset: 0, prepared: new.prepared, last: None };
         self.tail = TailMark::new(ends);
         self.highest = None::<Highest>;
+        self.apart = None;
         self.unsaved = false;
         tracing::error!(epoch = number, server = new.server.server_uuid, "a new epoch begins: {}", new.reason);
         self.save("rise").await?;

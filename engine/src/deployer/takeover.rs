@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::course::{Course, Failure, Halt, SessionWatch};
 use super::encode::Highest;
 use super::epoch::{self, Plan, Rise};
-use super::fallback::{Fallback, Wishes, higher};
+use super::fallback::{Fallback, Wishes, in_order};
 use super::leader::{Carried, Leader, announce, describe, open};
 use super::rise::{commit_times, placed};
 use super::schema_history::Boundary;
@@ -378,7 +378,7 @@ impl Takeover {
             witness: emitted.text.as_str().into(),
             gtid: emitted.gtid.clone(),
         });
-        let highest = higher(highest, self.fallback.shown(state.epoch.number));
+        let (highest, apart) = in_order(highest, self.fallback.shown(state.epoch.number));
         let carried = Carried {
             resume: state.checkpoint.resume.clone(),
             offset: state.checkpoint.offset + if canary::on(Canary::OffsetsShift) { 16 } else { 0 },
@@ -396,6 +396,7 @@ impl Takeover {
             schemas: self.schemas,
             tail: mark,
             highest,
+            apart,
             unsaved: false,
             saved_at: Instant::now(),
             moved_at: Instant::now(),

@@ -150,7 +150,8 @@ impl Leader {
         let same = server.server_uuid == self.state.epoch.server;
         let Position::Gtid(carried) = self.carried.resume.clone() else {
             epoch::same_server(&self.state, &self.carried.resume, &server).map_err(halt)?;
-            self.check_witness(&server).await?;
+            self.check_witnesses(&server).await?;
+            self.apart = None;
             return Ok(Verdict::Same(Box::new(server)));
         };
         if server.flavor != Flavor::MySql || !server.gtid_mode {
@@ -171,7 +172,10 @@ impl Leader {
             };
         }
         match self.same_history(&server, &carried).await {
-            Ok(()) => Ok(Verdict::Same(Box::new(server))),
+            Ok(()) => {
+                self.apart = None;
+                Ok(Verdict::Same(Box::new(server)))
+            }
             Err(Failure::Halt(Halt::Stop(stop))) if stop.cause == Cause::HistoryRewritten => {
                 self.rising(server, stop.detail).await
             }
@@ -205,7 +209,7 @@ impl Leader {
         if self.highest_witness().is_none() && self.state.epoch.number > 1 {
             return self.same_points(server).await;
         }
-        self.check_witness(server).await
+        self.check_witnesses(server).await
     }
 
     /// Nothing was carried under this epoch yet: the kept points are what the server can be recognised by.
@@ -234,8 +238,8 @@ impl Leader {
     fn wait_if_behind(&self, server: &ServerIdentity, carried: &GtidSet) -> Result<(), Failure> {
         let mut needed = carried.clone();
         // What consumers may have read is in no checkpoint yet where the answer to its commit was lost.
-        let emitted = self.highest.as_ref().and_then(|highest| highest.gtid.parse::<Gtid>().ok());
-        needed.add(&emitted.into_iter().collect());
+        let emitted = self.highest.iter().chain(&self.apart);
+        needed.add(&emitted.filter_map(|highest| highest.gtid.parse::<Gtid>().ok()).collect());
         self.state.pending.iter().filter_map(|repair| repair.seen.as_ref()).for_each(|seen| needed.add(seen));
         let missing = needed.subtract(&server.gtid_executed);
         let follows = server.read_only
@@ -319,10 +323,19 @@ impl Leader {
         }
     }
 
-    async fn check_witness(&self, server: &ServerIdentity) -> Result<(), Failure> {
-        let Some(witness) = self.highest_witness().filter(|_| !canary::on(Canary::SkippedWitness)) else {
-            return Ok(());
-        };
+    async fn check_witnesses(&self, server: &ServerIdentity) -> Result<(), Failure> {
+        // Below the carried offset all is of one history: whoever carried it had seen the log.
+        let apart = self.apart.as_ref().filter(|apart| apart.offset >= self.carried.offset);
+        let apart = apart.and_then(|apart| read_witness(&apart.witness, &apart.gtid));
+        for witness in self.highest_witness().into_iter().chain(apart) {
+            if !canary::on(Canary::SkippedWitness) {
+                self.check_witness(&witness, server).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn check_witness(&self, witness: &Witness, server: &ServerIdentity) -> Result<(), Failure> {
         let at = FilePosition::new(witness.file.clone(), witness.start);
         let read = match self.source().read_transaction(&at).await {
             Ok(transaction) => WitnessRead::Bytes(transaction.events),
@@ -332,7 +345,7 @@ impl Leader {
             Err(error) => return Err(error.into()),
         };
         let last_known_ms = self.carried.last.as_ref().map_or(self.state.checkpoint.event_ms, |last| last.commit_ms);
-        epoch::judge_witness(&witness, &read, server, last_known_ms, self.course.env.wall_ms())
+        epoch::judge_witness(witness, &read, server, last_known_ms, self.course.env.wall_ms())
             .map_err(|stop| Failure::Halt(Halt::Stop(stop)))
     }
 }

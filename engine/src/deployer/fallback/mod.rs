@@ -360,7 +360,7 @@ impl Leader {
             self.carried = kept.carried;
             self.tail = kept.tail;
             self.unsaved = kept.unsaved;
-            self.highest = higher(kept.highest, direct);
+            (self.highest, _) = in_order(kept.highest, direct);
         } else {
             // Both paths return to the one new anchor.
             let checkpoint = &self.state.checkpoint;
@@ -389,11 +389,12 @@ impl Leader {
     }
 }
 
-/// The higher of two positions of one epoch.
-pub fn higher(one: Option<Highest>, other: Option<Highest>) -> Option<Highest> {
+/// The higher of two positions of one epoch, and the other if there are two.
+pub fn in_order(one: Option<Highest>, other: Option<Highest>) -> (Option<Highest>, Option<Highest>) {
     match (one, other) {
-        (Some(one), Some(other)) => Some(if other.offset > one.offset { other } else { one }),
-        (one, other) => one.or(other),
+        (Some(one), Some(other)) if other.offset > one.offset => (Some(other), Some(one)),
+        (Some(one), other) => (Some(one), other),
+        (None, other) => (other, None),
     }
 }
 

@@ -126,7 +126,7 @@ impl Fallback {
                 let highest =
                     Highest { offset: shown.offset, witness: shown.text.as_str().into(), gtid: shown.gtid.clone() };
                 let known = self.shown.take().filter(|(of, _)| *of == epoch).map(|(_, known)| known);
-                self.shown = super::higher(known, Some(highest)).map(|highest| (epoch, highest));
+                self.shown = super::in_order(known, Some(highest)).0.map(|highest| (epoch, highest));
             }
         }
         Ok(())

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use towpath_engine::deployer::Fencing;
+use towpath_engine::deployer::fallback::Phase;
 
 use super::sinks::*;
 
@@ -38,4 +39,34 @@ async fn a_record_that_arrives_after_the_repair_of_what_it_tells_changes_no_docu
     sinks.until_fresh(Duration::from_secs(60), "after the late record").await;
     running.drain().await;
     indexing.stop().await;
+}
+
+/// A leader dies with records on their way to a Kafka that is down, and the server loses what they tell and uses the
+/// numbers again. Its successor knows nothing of them: it writes documents directly, further than they reach. Then
+/// Kafka is back, and they arrive before the successor can fence the log.
+#[tokio::test(start_paused = true)]
+async fn records_that_a_successor_without_the_log_never_saw_are_judged_when_it_sees_them() {
+    let fencing = Fencing::Versions;
+    let mut sinks = Sinks::new();
+    let running = sinks.start(1, fencing, true);
+    let indexing = sinks.index(fencing);
+    for id in 0..10 {
+        sinks.world.insert(id);
+    }
+    sinks.world.until_checkpointed().await;
+    sinks.until_fresh(Duration::from_secs(60), "before the outage").await;
+    sinks.world.kafka.stop();
+    sinks.world.insert(90);
+    sinks.world.until("its record is on its way", |world| world.kafka.held_records() > 0).await;
+    running.kill().await;
+    sinks.world.mysql.crash(1);
+    let running = sinks.start(2, fencing, true);
+    for id in 20..25 {
+        sinks.world.insert(id);
+    }
+    running.until("it writes directly", |status| status.fallback == Phase::Direct).await;
+    sinks.until_fresh(FRESH * 4, "written directly").await;
+    sinks.world.kafka.start();
+    sinks.end_normal(running, indexing, fencing).await;
+    assert_eq!(sinks.world.state().unwrap().epoch.number, 2, "what was lost was in the log");
 }
