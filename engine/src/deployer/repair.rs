@@ -79,8 +79,6 @@ impl Leader {
         branch::reached(Branch::Repair);
         tracing::warn!(epoch = repair.epoch, reason = repair.reason, "repairing");
         let mut seen = GtidSet::default();
-        // Of the first read: a restart after it may have lost what was shown.
-        let seen_at_ms = self.course.env.wall_ms();
         let mut back = ReadBack::new(&self.course.config);
         let mut keys = self.repair_journalled(producer, &kept, &mut back, &mut seen).await?;
         if self.fallback.is_direct() {
@@ -113,7 +111,6 @@ impl Leader {
         let now_ms = self.course.env.wall_ms();
         for pending in self.state.pending.iter_mut().filter(|pending| pending.seen.is_none()) {
             pending.seen = Some(seen.clone());
-            pending.seen_at_ms = seen_at_ms;
         }
         self.clear_repairs();
         self.state.note(now_ms, format!("epoch {} is repaired: {keys} keys read again", repair.epoch));
@@ -137,7 +134,11 @@ impl Leader {
             back.gather(record, kept)?;
         }
         let (mut keys, mut buffer) = (0, RecordBuffer::new());
-        for batch in back.take() {
+        let batches = back.take();
+        if !batches.is_empty() {
+            self.mark_read().await.map_err(StreamEnd::Halt)?;
+        }
+        for batch in batches {
             keys += batch.keys.len() as u64;
             let read = self.read_batch(&batch, kept).await?;
             seen.add(&read.may_show);
@@ -145,6 +146,19 @@ impl Leader {
         }
         self.deliver(producer, &buffer).await?;
         Ok(keys)
+    }
+
+    /// Notes in the state, before anything is read, that rows are: a repair may not come to its end, and a restart of
+    /// the server after this may have lost what it has shown by then.
+    async fn mark_read(&mut self) -> Result<(), Halt> {
+        let now_ms = self.course.env.wall_ms();
+        let mut marked = false;
+        for repair in &mut self.state.pending {
+            if repair.seen.is_none() && repair.seen_at_ms == 0 {
+                (repair.seen_at_ms, marked) = (now_ms, true);
+            }
+        }
+        if marked { self.save("reading").await } else { Ok(()) }
     }
 
     /// Puts a read onto the pending list before it is emitted: until what it shows is carried, a server that loses that

@@ -309,6 +309,8 @@ impl Takeover {
         state.topic = self.course.config.topic.clone();
         state.topic_id = topic.id.clone();
         state.partitions = self.course.config.partitions;
+        // Of one that was cut short all is read again.
+        state.pending.iter_mut().filter(|earlier| earlier.seen.is_none()).for_each(|earlier| earlier.seen_at_ms = 0);
         state.pending.push(repair);
         state.order = None;
         let at = describe(&state.checkpoint.resume, None);

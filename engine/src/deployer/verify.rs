@@ -197,12 +197,18 @@ impl Leader {
         let now_ms = self.course.env.wall_ms();
         let up_since_ms = now_ms.saturating_sub(server.uptime_s.saturating_mul(1000));
         for repair in &self.state.pending {
-            let Some(seen) = &repair.seen else { continue };
-            let lost = seen.subtract(&server.gtid_executed).subtract(&server.gtid_owned);
             // What was only shown has no witness: a restart since then may have lost it and used its numbers again.
-            let restarted = up_since_ms.saturating_add(1000) > repair.seen_at_ms && !seen.is_subset(carried);
-            if !lost.is_empty() || restarted {
-                let detail = format!("rows that were read show {}, which may be lost", seen.subtract(carried));
+            let restarted = repair.seen_at_ms > 0 && up_since_ms.saturating_add(1000) > repair.seen_at_ms;
+            let (lost, shown) = match &repair.seen {
+                Some(seen) => {
+                    let lost = !seen.subtract(&server.gtid_executed).subtract(&server.gtid_owned).is_empty();
+                    (lost || restarted && !seen.is_subset(carried), seen.subtract(carried).to_string())
+                }
+                // A repair that was cut short: nobody knows what it has shown.
+                None => (restarted, "transactions that are not known".to_owned()),
+            };
+            if lost {
+                let detail = format!("rows that were read show {shown}, which may be lost");
                 return Err(halt(Stop::new(Cause::HistoryRewritten, detail)));
             }
         }

@@ -175,7 +175,8 @@ pub struct PendingRepair {
     /// carried, because what was shown and is lost then would be known to nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<GtidSet>,
-    /// When the first of these rows was read, wall clock, ms; 0 before.
+    /// When the first row was read for it, wall clock, ms; 0 before. Set before that, so that it is known of a repair
+    /// that was cut short.
     #[serde(default)]
     pub seen_at_ms: u64,
 }
