@@ -57,8 +57,8 @@ pub struct Leader {
     pub tail: TailMark,
     /// The highest position handed to the log by anybody under this epoch, if any.
     pub highest: Option<Highest>,
-    /// A lower one that [`Leader::highest`] does not vouch for, until a server is found to have both: what is in the log
-    /// and what was written directly by somebody who could not see the log.
+    /// A lower one that [`Leader::highest`] does not vouch for, until a server is found to have both: what is in the
+    /// log and what was written directly by somebody who could not see the log.
     pub apart: Option<Highest>,
     /// Definitions, where the binlog does not name columns.
     pub schemas: Option<Keeper>,
