@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
-use towpath_stack::harness::proc::{Stat, stat};
+use std::ops::Sub;
+use towpath_stack::harness::proc::{Stat, compiling_s, stat};
 
 /// What a process has used between the first and the last look.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -12,17 +13,31 @@ pub struct Used {
     pub name: String,
     /// Seconds of CPU, user and system.
     pub cpu_s: f64,
+    /// Of these, what a Java process has spent on compiling its own code: less and less the longer it runs.
+    #[serde(default)]
+    pub compile_s: f64,
     /// The most memory resident at a look, 10⁶ bytes.
     pub peak_rss_mb: f64,
 }
 
+/// Seconds of CPU: all, and of these for compiling.
+#[derive(Debug, Clone, Copy, Default)]
+struct Spent(f64, f64);
+
+impl Sub for Spent {
+    type Output = Self;
+    fn sub(self, earlier: Self) -> Self {
+        Self(self.0 - earlier.0, self.1 - earlier.1)
+    }
+}
+
 #[derive(Debug, Clone, Copy, Default)]
 struct Seen {
-    first_cpu: f64,
-    last_cpu: f64,
+    first: Spent,
+    last: Spent,
     peak_rss: u64,
     /// At the look that opened the window, and at the one that closed it.
-    window: (Option<f64>, Option<f64>),
+    window: (Option<Spent>, Option<Spent>),
 }
 
 /// Watches processes by id; a service's whole process group counts.
@@ -51,9 +66,9 @@ impl Watch {
     pub fn look(&mut self) {
         for pid in members(&self.names) {
             let Some(Stat { cpu_s: cpu, rss, .. }) = stat(pid.1) else { continue };
-            let first = Seen { first_cpu: cpu, last_cpu: cpu, peak_rss: rss, ..Seen::default() };
-            let seen = self.seen.entry(pid.1).or_insert(first);
-            seen.last_cpu = cpu;
+            let spent = Spent(cpu, compiling_s(pid.1));
+            let seen = self.seen.entry(pid.1).or_insert(Seen { first: spent, ..Seen::default() });
+            seen.last = spent;
             seen.peak_rss = seen.peak_rss.max(rss);
         }
     }
@@ -62,7 +77,7 @@ impl Watch {
     pub fn open_window(&mut self, at_s: f64) {
         if self.window.0.is_none() {
             self.window.0 = Some(at_s);
-            self.seen.values_mut().for_each(|seen| seen.window.0 = Some(seen.last_cpu));
+            self.seen.values_mut().for_each(|seen| seen.window.0 = Some(seen.last));
         }
     }
 
@@ -70,7 +85,7 @@ impl Watch {
     pub fn close_window(&mut self, at_s: f64) {
         if self.window.1.is_none() {
             self.window.1 = Some(at_s);
-            self.seen.values_mut().for_each(|seen| seen.window.1 = Some(seen.last_cpu));
+            self.seen.values_mut().for_each(|seen| seen.window.1 = Some(seen.last));
         }
     }
 
@@ -78,24 +93,28 @@ impl Watch {
     pub fn window(&self) -> Option<(f64, f64, Vec<Used>)> {
         let used = self.sum(|seen| {
             let (open, close) = seen.window;
-            close.unwrap_or(seen.last_cpu) - open.unwrap_or(seen.first_cpu)
+            close.unwrap_or(seen.last) - open.unwrap_or(seen.first)
         });
         Some((self.window.0?, self.window.1?, used))
     }
 
     /// What was used from the first to the last look; processes of one name are added up.
     pub fn used(&self) -> Vec<Used> {
-        self.sum(|seen| seen.last_cpu - seen.first_cpu)
+        self.sum(|seen| seen.last - seen.first)
     }
 
-    fn sum(&self, cpu: impl Fn(&Seen) -> f64) -> Vec<Used> {
+    fn sum(&self, spent: impl Fn(&Seen) -> Spent) -> Vec<Used> {
         let mut used: Vec<Used> = Vec::new();
         for (name, pid) in members(&self.names).into_iter().chain(self.gone()) {
             let Some(seen) = self.seen.get(&pid) else { continue };
-            let (cpu_s, peak_rss_mb) = (cpu(seen), seen.peak_rss as f64 / 1e6);
+            let (Spent(cpu_s, compile_s), peak_rss_mb) = (spent(seen), seen.peak_rss as f64 / 1e6);
             match used.iter_mut().find(|one| one.name == name) {
-                Some(one) => (one.cpu_s, one.peak_rss_mb) = (one.cpu_s + cpu_s, one.peak_rss_mb + peak_rss_mb),
-                None => used.push(Used { name, cpu_s, peak_rss_mb }),
+                Some(one) => {
+                    one.cpu_s += cpu_s;
+                    one.compile_s += compile_s;
+                    one.peak_rss_mb += peak_rss_mb;
+                }
+                None => used.push(Used { name, cpu_s, compile_s, peak_rss_mb }),
             }
         }
         used

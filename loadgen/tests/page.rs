@@ -47,7 +47,7 @@ fn report(name: &str) -> Report {
         documents: None,
         drain: None,
         backlog_growth: None,
-        processes: vec![Used { name: "mysql".to_owned(), cpu_s: 12.0, peak_rss_mb: 500.0 }],
+        processes: vec![Used { name: "mysql".to_owned(), cpu_s: 12.0, compile_s: 0.5, peak_rss_mb: 500.0 }],
         steady: None,
         seconds: seconds.collect(),
         levels: Vec::new(),

@@ -17,7 +17,8 @@ pub struct Measured {
     pub costs: Costs,
 }
 
-/// Costs fitted over files: reports of `run --json`, and searches of `find-max --json` with all of their trials.
+/// Costs fitted over files: reports of `run --json`, and searches of `find-max --json` with the trials after
+/// them.
 ///
 /// # Errors
 /// A file cannot be read or is neither, or nothing in them is valid.
@@ -38,8 +39,8 @@ fn samples_of(file: &Path) -> Result<Vec<Sample>> {
     if value.get("trials").is_some() {
         let search: Search =
             serde_json::from_value(value).with_context(|| format!("{name} is no output of `find-max --json`"))?;
-        // An overloaded trial put off a part of its work: what it cost is not what its load costs.
-        return Ok(search.trials.into_iter().filter(|tried| tried.held).map(|tried| tried.sample).collect());
+        // Before, services still compiled their code, or put off a part of their work.
+        return Ok(search.trials.into_iter().filter(|tried| tried.after).map(|tried| tried.sample).collect());
     }
     let report: Report = serde_json::from_value(value)
         .with_context(|| format!("{name} is no report of `run --json` and no output of `find-max --json`"))?;

@@ -72,6 +72,10 @@ struct Found {
     maximum: Option<Load>,
 }
 
+/// What low rates cost is measured after the search, at these shares of what held: before, services still compile their
+/// own code. In no order, so that what changes with time is not taken for what changes with the rate.
+const LOW: [f64; 6] = [0.25, 0.0625, 0.5, 0.125, 0.375, 0.1875];
+
 /// Searches; fails if nothing held.
 pub async fn run(arguments: &Arguments, as_json: bool) -> Result<ExitCode> {
     let mut base = arguments.tuning.profile(&arguments.profile)?;
@@ -83,13 +87,14 @@ pub async fn run(arguments: &Arguments, as_json: bool) -> Result<ExitCode> {
     let searched = async {
         arguments.tuning.warm(&mut services, &base).await?;
         while let Some(factor) = bracket.next() {
-            let trial = one(&mut services, arguments, &base, factor, as_json).await?;
+            let trial = one(&mut services, arguments, &base, (factor, false), as_json).await?;
             bracket.tried(trial.tried.held);
             trials.push(trial);
         }
-        // What low rates cost was measured while services still compiled their own code: they are warm now.
-        for factor in low(&trials, bracket.found()) {
-            trials.push(one(&mut services, arguments, &base, factor, as_json).await?);
+        if let Some(found) = bracket.found() {
+            for share in LOW {
+                trials.push(one(&mut services, arguments, &base, (found * share, true), as_json).await?);
+            }
         }
         anyhow::Ok(())
     };
@@ -117,24 +122,18 @@ pub async fn run(arguments: &Arguments, as_json: bool) -> Result<ExitCode> {
     Ok(if found.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The factors that were tried, up to half of the highest that held.
-fn low(trials: &[Trial], found: Option<f64>) -> Vec<f64> {
-    let most = found.unwrap_or_default() / 2.0;
-    trials.iter().map(|trial| trial.tried.factor).filter(|factor| *factor <= most).collect()
-}
-
 async fn one(
     services: &mut Services,
     arguments: &Arguments,
     base: &Profile,
-    factor: f64,
+    (factor, after): (f64, bool),
     quiet: bool,
 ) -> Result<Trial> {
     let profile = raised(base, arguments.of, factor);
     let name = format!("{} × {factor:.2}", base.name);
     let view = View::new(&name, u64::from(arguments.trial), std::io::stderr().is_terminal());
     let report = services.run(&profile, arguments.tuning.seed, view).await;
-    let trial = judge(factor, &report.with_context(|| name.clone())?);
+    let trial = judge((factor, after), &report.with_context(|| name.clone())?);
     if !quiet {
         eprintln!("{name}: {}", if trial.tried.held { "holds".to_owned() } else { trial.reasons.join("; ") });
     }
@@ -180,7 +179,7 @@ fn reach(base: &Profile, of: Of) -> f64 {
     writes.min(queries).min(1e6) * 0.99
 }
 
-fn judge(factor: f64, report: &Report) -> Trial {
+fn judge((factor, after): (f64, bool), report: &Report) -> Trial {
     let mut reasons = report.reasons.clone();
     let growth = report.backlog_growth;
     // Fifty in a thousand of what comes: less cannot be told from noise within a trial.
@@ -189,7 +188,7 @@ fn judge(factor: f64, report: &Report) -> Trial {
         reasons.push(format!("the backlog grows by {growth:.1} orders a second"));
     }
     let held = report.valid && reasons.is_empty();
-    let tried = Tried { factor, held, valid: report.valid, sample: Sample::of(report) };
+    let tried = Tried { factor, held, valid: report.valid, after, sample: Sample::of(report) };
     Trial { tried, load: report.load.clone(), backlog_growth: growth, reasons }
 }
 
