@@ -57,6 +57,9 @@ pub struct Checked {
 /// this much is the limit was seen at three maxima on 2 cores (0.92 to 0.96 just above them).
 const FULL: f64 = 0.93;
 
+/// No factor is looked for beyond: costs that do not grow fill nothing.
+const MOST: f64 = 1e6;
+
 /// The maximum lies at least so far outside the fitted range.
 const OUTSIDE: f64 = 2.0;
 
@@ -98,15 +101,21 @@ fn measured(search: &Search) -> Result<f64> {
     Ok((held * broke).sqrt())
 }
 
-/// The factor at which the cores are full; both what is given and what it costs are straight lines.
+/// The factor at which the cores are full. What is given is a straight line through two trials.
 fn predict(costs: &Costs, cores: f64, low: &Tried, high: &Tried) -> f64 {
     let at = |factor: f64| {
         let units = low.sample.units.along(low.factor, (high.factor, high.sample.units), factor);
         busy(costs, low.sample.sounds_on.as_deref(), units)
     };
-    let (nothing, one) = (at(0.0), at(1.0));
-    let full = cores * FULL / costs.dearer(1.0 - FULL);
-    (full - nothing) / (one - nothing)
+    let (mut below, mut above) = (0.0, high.factor);
+    while at(above) < cores * FULL && above < MOST {
+        (below, above) = (above, above * 2.0);
+    }
+    for _ in 0..40 {
+        let middle = f64::midpoint(below, above);
+        if at(middle) < cores * FULL { below = middle } else { above = middle }
+    }
+    above
 }
 
 #[cfg(test)]
@@ -131,7 +140,7 @@ mod tests {
             };
             let processes =
                 vec![used("deployer", 0.1 + 0.002 * units.changes), used("es-remind", 0.2 + 0.001 * units.polls)];
-            let sample = Sample { sounds_on: Some("remind".to_owned()), units, seconds: 10.0, cores: 2, processes };
+            let sample = Sample { sounds_on: Some("remind".to_owned()), units, seconds: 10.0, processes };
             Tried { factor, held: factor <= held, valid: true, after: factor * 2.0 <= held, sample }
         };
         let trials = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, held, broke].map(tried).into();

@@ -1,5 +1,5 @@
-//! What a part costs: CPU seconds a second as a constant plus so much a unit of what it is given, on cores that are
-//! busy; and how much dearer all of it is on idle ones.
+//! What a part costs: CPU seconds a second as a constant plus so much a unit of what it is given; and, where it answers
+//! queries, what it costs that they come one by one.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -42,8 +42,6 @@ pub struct Sample {
     pub units: Units,
     /// How long the processes were watched, seconds.
     pub seconds: f64,
-    /// Of the machine that all share.
-    pub cores: usize,
     /// What each has used in that time.
     pub processes: Vec<Used>,
 }
@@ -56,21 +54,16 @@ impl Sample {
         }
         let seconds = report.seconds.len().max(1) as f64;
         let (sounds_on, processes) = (report.sounds_on.clone(), report.processes.clone());
-        Self { sounds_on, units: units(report), seconds, cores: report.cores, processes }
+        Self { sounds_on, units: units(report), seconds, processes }
     }
 
     /// Cores that were busy in all.
     pub fn busy(&self) -> f64 {
         self.processes.iter().map(|used| used.cpu_s).sum::<f64>() / self.seconds
     }
-
-    /// The share of the cores that was idle.
-    fn idle(&self) -> f64 {
-        (1.0 - self.busy() / self.cores as f64).clamp(0.0, 1.0)
-    }
 }
 
-/// CPU of one part, in cores, where all cores are busy.
+/// CPU of one part, in cores.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct PartCost {
     /// While nothing comes.
@@ -81,13 +74,8 @@ pub struct PartCost {
     pub change: f64,
     /// For one query a second.
     pub query: f64,
-}
-
-impl PartCost {
-    /// Cores under a load.
-    pub fn cores(&self, transactions: f64, changes: f64, queries: f64) -> f64 {
-        self.idle + self.transaction * transactions + self.change * changes + self.query * queries
-    }
+    /// For queries beside that, the more the more of them come: each has to wake threads, until they overlap.
+    pub single: f64,
 }
 
 /// What parts cost.
@@ -95,16 +83,26 @@ impl PartCost {
 pub struct Costs {
     /// By the part's name: `mysql`, `kafka`, `deployer`, `adapter`, `es-hot`, `es-full`, `es-remind`.
     pub parts: BTreeMap<String, PartCost>,
-    /// How much dearer everything is while all cores are idle, as a share: threads have to be woken one by one for what
-    /// busy ones find waiting.
-    pub waking: f64,
+    /// So many queries a second bring half of [`PartCost::single`]; 0: none of it was told apart.
+    pub half: f64,
 }
 
 impl Costs {
-    /// What costs are multiplied by where this share of the cores is idle.
-    pub fn dearer(&self, idle: f64) -> f64 {
-        1.0 + self.waking * idle
+    /// Cores of a part under a load.
+    pub fn cores(&self, cost: &PartCost, transactions: f64, changes: f64, queries: f64) -> f64 {
+        let alone = cost.idle + cost.transaction * transactions + cost.change * changes;
+        alone + self.answering(cost, queries)
     }
+
+    /// Cores of a part for queries alone.
+    pub fn answering(&self, cost: &PartCost, queries: f64) -> f64 {
+        cost.query * queries + cost.single * single(queries, self.half)
+    }
+}
+
+/// How much of [`PartCost::single`] these queries a second bring, from 0 to 1.
+fn single(queries: f64, half: f64) -> f64 {
+    if queries > 0.0 && half > 0.0 { queries / (queries + half) } else { 0.0 }
 }
 
 /// Which unit a part's cost depends on, beside queries for clusters.
@@ -135,30 +133,29 @@ pub fn units(report: &Report) -> Units {
     }
 }
 
-/// The most that [`Costs::waking`] can be, and the steps in which it is looked for.
-const MOST_WAKING: f64 = 4.0;
-const WAKING_STEP: f64 = 0.05;
-/// With fewer samples, it is taken for 0: noise would make it anything.
-const LEAST_SAMPLES: usize = 4;
+/// Where [`Costs::half`] is looked for, in queries a second.
+const HALVES: [f64; 9] = [0.0, 25.0, 50.0, 100.0, 200.0, 400.0, 800.0, 1_600.0, 3_200.0];
+/// With fewer samples it is taken for 0: noise would make it anything.
+const LEAST_SAMPLES: usize = 6;
 
-/// Fits every part by least squares with costs that are not negative, and one [`Costs::waking`] for all of them: the one
+/// Fits every part by least squares with costs that are not negative, and one [`Costs::half`] for all of them: the one
 /// that leaves the smallest error. What was spent on compiling is left out, since it ends.
 pub fn fit_samples(samples: &[Sample]) -> Costs {
-    let steps = if samples.len() < LEAST_SAMPLES { 0 } else { (MOST_WAKING / WAKING_STEP).round() as u32 };
-    let fits = (0..=steps).map(|step| fit_at(samples, f64::from(step) * WAKING_STEP));
+    let halves = if samples.len() < LEAST_SAMPLES { &HALVES[..1] } else { &HALVES[..] };
+    let fits = halves.iter().map(|half| fit_at(samples, *half));
     fits.min_by(|(_, one), (_, other)| one.total_cmp(other)).map(|(costs, _)| costs).unwrap_or_default()
 }
 
-/// The fit with this [`Costs::waking`], and its error.
-fn fit_at(samples: &[Sample], waking: f64) -> (Costs, f64) {
-    let mut parts: BTreeMap<String, Vec<([f64; 3], f64)>> = BTreeMap::new();
+/// The fit with this [`Costs::half`], and its error.
+fn fit_at(samples: &[Sample], half: f64) -> (Costs, f64) {
+    let mut parts: BTreeMap<String, Vec<([f64; 4], f64)>> = BTreeMap::new();
     for sample in samples {
-        let dearer = Costs { waking, ..Costs::default() }.dearer(sample.idle());
         for used in &sample.processes {
             let part = used.name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('-').to_owned();
             let units = sample.units;
             let work = if by_transaction(&part) { units.transactions } else { units.changes };
-            let row = [1.0, work, queries(&part, sample.sounds_on.as_deref(), units)].map(|unit| unit * dearer);
+            let asked = queries(&part, sample.sounds_on.as_deref(), units);
+            let row = [1.0, work, asked, single(asked, half)];
             parts.entry(part).or_default().push((row, (used.cpu_s - used.compile_s) / sample.seconds));
         }
     }
@@ -170,19 +167,19 @@ fn fit_at(samples: &[Sample], waking: f64) -> (Costs, f64) {
         (part, cost)
     });
     let parts = parts.collect();
-    (Costs { parts, waking }, sum)
+    (Costs { parts, half }, sum)
 }
 
-/// Cores that all parts together keep busy, where no core is idle.
+/// Cores that all parts together keep busy.
 pub fn busy(costs: &Costs, sounds_on: Option<&str>, units: Units) -> f64 {
     let of_part = |(part, cost): (&String, &PartCost)| {
-        cost.cores(units.transactions, units.changes, queries(part, sounds_on, units))
+        costs.cores(cost, units.transactions, units.changes, queries(part, sounds_on, units))
     };
     costs.parts.iter().map(of_part).sum()
 }
 
-fn cost(part: &str, [idle, work, query]: [f64; 3]) -> PartCost {
-    let mut cost = PartCost { idle, query, ..PartCost::default() };
+fn cost(part: &str, [idle, work, query, single]: [f64; 4]) -> PartCost {
+    let mut cost = PartCost { idle, query, single, ..PartCost::default() };
     if by_transaction(part) {
         cost.transaction = work;
     } else {
@@ -192,11 +189,11 @@ fn cost(part: &str, [idle, work, query]: [f64; 3]) -> PartCost {
 }
 
 /// Least squares over the columns that turn out positive: of all sets of columns the one with the smallest error whose
-/// solution has no negative number. Three columns make seven sets. Gives the error (the sum of squares) too.
-fn non_negative(rows: &[([f64; 3], f64)]) -> ([f64; 3], f64) {
-    let mut best = ([0.0; 3], f64::INFINITY);
-    for set in 1_u8..8 {
-        let columns: Vec<usize> = (0..3).filter(|column| set & (1 << column) != 0).collect();
+/// solution has no negative number. Four columns make fifteen sets. Gives the error (the sum of squares) too.
+fn non_negative(rows: &[([f64; 4], f64)]) -> ([f64; 4], f64) {
+    let mut best = ([0.0; 4], f64::INFINITY);
+    for set in 1_u8..16 {
+        let columns: Vec<usize> = (0..4).filter(|column| set & (1 << column) != 0).collect();
         // One run cannot tell two costs apart.
         if columns.len() > rows.len() {
             continue;
@@ -210,12 +207,12 @@ fn non_negative(rows: &[([f64; 3], f64)]) -> ([f64; 3], f64) {
     best
 }
 
-fn dot(row: &[f64; 3], factors: &[f64; 3]) -> f64 {
+fn dot(row: &[f64; 4], factors: &[f64; 4]) -> f64 {
     row.iter().zip(factors).map(|(a, b)| a * b).sum()
 }
 
 /// The normal equations of some columns, by elimination; none if they cannot be told apart.
-fn least_squares(rows: &[([f64; 3], f64)], columns: &[usize]) -> Option<[f64; 3]> {
+fn least_squares(rows: &[([f64; 4], f64)], columns: &[usize]) -> Option<[f64; 4]> {
     let size = columns.len();
     let mut matrix = vec![vec![0.0; size + 1]; size];
     for (i, a) in columns.iter().enumerate() {
@@ -236,7 +233,7 @@ fn least_squares(rows: &[([f64; 3], f64)], columns: &[usize]) -> Option<[f64; 3]
             matrix[other].iter_mut().zip(&row).for_each(|(cell, value)| *cell -= factor * value);
         }
     }
-    let mut solved = [0.0; 3];
+    let mut solved = [0.0; 4];
     columns.iter().enumerate().for_each(|(i, column)| solved[*column] = matrix[i][size] / matrix[i][i]);
     Some(solved)
 }
@@ -247,39 +244,36 @@ mod tests {
 
     #[test]
     fn planted_costs_are_found_again() {
-        let rows: Vec<([f64; 3], f64)> = [(10.0, 5.0), (50.0, 5.0), (20.0, 80.0), (90.0, 40.0)]
-            .map(|(changes, queries)| ([1.0, changes, queries], 0.2 + 0.003 * changes + 0.001 * queries))
+        let rows: Vec<([f64; 4], f64)> = [(10.0, 5.0), (50.0, 5.0), (20.0, 80.0), (90.0, 40.0)]
+            .map(|(changes, queries)| ([1.0, changes, queries, 0.0], 0.2 + 0.003 * changes + 0.001 * queries))
             .into();
-        let ([idle, change, query], _) = non_negative(&rows);
+        let ([idle, change, query, _], _) = non_negative(&rows);
         assert!((idle - 0.2).abs() < 1e-6 && (change - 0.003).abs() < 1e-6 && (query - 0.001).abs() < 1e-6);
     }
 
     #[test]
     fn noise_never_makes_a_cost_negative_and_one_run_gives_one_cost() {
-        let falling = [([1.0, 10.0, 0.0], 0.5), ([1.0, 90.0, 0.0], 0.4)];
-        let ([idle, change, _], _) = non_negative(&falling);
+        let falling = [([1.0, 10.0, 0.0, 0.0], 0.5), ([1.0, 90.0, 0.0, 0.0], 0.4)];
+        let ([idle, change, ..], _) = non_negative(&falling);
         assert!((idle - 0.45).abs() < 0.01 && change == 0.0);
-        let (one, _) = non_negative(&[([1.0, 10.0, 0.0], 0.5)]);
+        let (one, _) = non_negative(&[([1.0, 10.0, 0.0, 0.0], 0.5)]);
         assert_eq!(one.iter().filter(|cost| **cost > 0.0).count(), 1);
     }
 
-    /// Two cores, of which more are busy the more is asked: 0.4 cores idle and 0.3 ms a query, 1.5 times dearer on idle
-    /// cores.
+    /// 0.4 cores idle, 0.2 ms a query, and up to 0.3 cores because they come one by one: half of it at 200 a second.
     #[test]
-    fn how_much_dearer_idle_cores_are_is_found_again() {
+    fn what_single_queries_cost_is_told_from_what_all_do() {
         let sample = |queries: f64| {
-            let work = 0.4 + 0.0003 * queries;
-            // busy = work * (1 + 1.5 * (1 - busy / 2))
-            let busy = work * 2.5 / (1.0 + 1.5 * work / 2.0);
-            let (cpu_s, compile_s) = (busy * 10.0, 0.0);
+            let cpu_s = 10.0 * (0.4 + 0.0002 * queries + 0.3 * queries / (queries + 200.0));
             let units = Units { polls: queries, ..Units::default() };
-            let processes = vec![Used { name: "es-remind".to_owned(), cpu_s, compile_s, peak_rss_mb: 1.0 }];
-            Sample { sounds_on: Some("remind".to_owned()), units, seconds: 10.0, cores: 2, processes }
+            let processes = vec![Used { name: "es-remind".to_owned(), cpu_s, compile_s: 0.0, peak_rss_mb: 1.0 }];
+            Sample { sounds_on: Some("remind".to_owned()), units, seconds: 10.0, processes }
         };
-        let costs = fit_samples(&[100.0, 400.0, 900.0, 1_800.0].map(sample));
-        let part = costs.parts["es-remind"];
-        assert!((costs.waking - 1.5).abs() < 0.06, "{costs:?}");
-        assert!((part.idle - 0.4).abs() < 0.02 && (part.query - 0.0003).abs() < 2e-5, "{costs:?}");
-        assert_eq!(fit_samples(&[100.0, 900.0].map(sample)).waking, 0.0, "two samples cannot tell");
+        let low = [100.0, 300.0, 600.0, 1_000.0, 1_500.0, 2_000.0].map(sample);
+        let costs = fit_samples(&low);
+        assert_eq!(costs.half, 200.0);
+        let predicted = busy(&costs, Some("remind"), Units { polls: 5_000.0, ..Units::default() });
+        assert!((predicted - 1.6885).abs() < 0.001, "{predicted}: {costs:?}");
+        assert_eq!(fit_samples(&low[..5]).half, 0.0, "too few to tell");
     }
 }

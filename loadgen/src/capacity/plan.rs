@@ -53,12 +53,10 @@ pub fn plan(name: &str, target: &Target, costs: &Costs) -> Result<Plan> {
     let changes = orders * target.changes_per_order;
     let queries = target.queries_per_day * peak;
     let (polls, lists) = (queries * target.polls, queries * (1.0 - target.polls));
-    // Machines that are to be as idle as the rules say pay for it.
-    let dearer = costs.dearer(1.0 - target.rules.busy);
     let usable = f64::from(target.machine.cores) * target.rules.busy;
     let cores = |part: &str, queries: f64| -> Result<f64> {
         let cost = costs.parts.get(part).with_context(|| format!("no run shows what {part} costs"))?;
-        Ok(cost.cores(transactions, changes, queries) * dearer / target.machine.speed)
+        Ok(costs.cores(cost, transactions, changes, queries) / target.machine.speed)
     };
     let machines = |cores: f64| ((cores / usable).ceil() as u32).max(1) + target.rules.lost_machines;
     let mut needs = Vec::new();
@@ -87,12 +85,12 @@ pub fn plan(name: &str, target: &Target, costs: &Costs) -> Result<Plan> {
         let copies = f64::from(1 + target.rules.replicas);
         // Every copy of a shard indexes every change; queries are shared.
         let cost = costs.parts.get(&format!("es-{cluster}")).with_context(|| format!("no run shows es-{cluster}"))?;
-        let part = cost.cores(0.0, changes, 0.0) * copies + cost.query * asked;
+        let part = (costs.cores(cost, 0.0, changes, 0.0) + costs.answering(cost, asked / copies)) * copies;
         let note = format!(
             "{shards} shards × {copies:.0} copies, {:.0} GB on disk, {asked:.0} queries/s",
             bytes * copies / 1e9
         );
-        add(&format!("es-{cluster}"), part * dearer / target.machine.speed, 2, note);
+        add(&format!("es-{cluster}"), part / target.machine.speed, 2, note);
     }
     let alone = needs.iter().filter(|need| matches!(need.part.as_str(), "mysql" | "deployer"));
     let first = alone.max_by(|a, b| a.load_of_one.total_cmp(&b.load_of_one));
@@ -123,8 +121,9 @@ mod tests {
             transaction: if part == "mysql" { 1e-4 } else { 0.0 },
             change: if part == "mysql" { 0.0 } else { 1e-5 },
             query,
+            single: 0.0,
         };
-        Costs { parts: parts.map(|part| (part.to_owned(), cost(part))).into(), waking: 0.0 }
+        Costs { parts: parts.map(|part| (part.to_owned(), cost(part))).into(), half: 0.0 }
     }
 
     #[test]
@@ -139,9 +138,6 @@ mod tests {
         let large = plan("x", &target, &costs(1e-3)).unwrap();
         assert_eq!(remind(&large).machines, 5, "26.3 cores, 8 usable of each machine, one lost");
         assert_eq!(small.breaks_first, "mysql");
-        let dearer = Costs { waking: 1.0, ..costs(1e-4) };
-        let half_idle = remind(&plan("x", &target, &dearer).unwrap()).cores;
-        assert!((half_idle / remind(&small).cores - 1.5).abs() < 1e-6, "half of the cores are to be idle");
         let mut lossless = target.clone();
         lossless.rules.lost_machines = 0;
         assert_eq!(remind(&plan("x", &lossless, &costs(1e-3)).unwrap()).machines, 4);

@@ -278,7 +278,7 @@ fn steady(meter: &Meter, measured: &Measured, report: &Report) -> Option<Sample>
         polls: per_s(answered(window, Figure::PollService)),
         lists: per_s(answered(window, Figure::ListService)),
     };
-    Some(Sample { sounds_on: report.sounds_on.clone(), units, seconds: to - from, cores: report.cores, processes })
+    Some(Sample { sounds_on: report.sounds_on.clone(), units, seconds: to - from, processes })
 }
 
 fn figures(meter: &Meter) -> BTreeMap<String, Distribution> {
