@@ -52,3 +52,16 @@ fn servers_that_do_not_answer_are_named() {
     assert!(error.contains("connecting to MySQL"), "{error}");
     assert_eq!(error.matches("Connection refused").count(), 1, "the cause once: {error}");
 }
+
+#[test]
+fn a_plan_without_runs_needs_a_search_on_this_machine() {
+    let nowhere = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_towpath-load"))
+        .args(["plan", "--target", "billion-orders"])
+        .env("XDG_CACHE_HOME", nowhere.path())
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("nothing was measured on this machine yet"), "{error}");
+    assert_eq!(output.status.code(), Some(1));
+}

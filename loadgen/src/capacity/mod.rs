@@ -4,12 +4,14 @@
 
 mod check;
 mod fit;
+mod kept;
 mod measured;
 mod plan;
 mod target;
 
 pub use check::{Checked, Search, Tried, check};
 pub use fit::{Costs, PartCost, Sample, Units};
+pub use kept::{keep, kept};
 pub use measured::{Measured, measured};
 pub use plan::{Need, Plan, plan};
 pub use target::{Machine, Rules, Target, named};

@@ -5,7 +5,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use std::io::IsTerminal;
 use std::process::ExitCode;
-use towpath_load::capacity::{Sample, Tried};
+use towpath_load::capacity::{self, Sample, Tried};
 use towpath_load::drive::{MOST_QUERIES_PER_S, MOST_WRITES_PER_S, sessions};
 use towpath_load::live::View;
 use towpath_load::own::Services;
@@ -115,8 +115,14 @@ pub async fn run(arguments: &Arguments, as_json: bool) -> Result<ExitCode> {
         maximum: best.map(|trial| trial.load.clone()),
         trials,
     };
+    let json = serde_json::to_string(&found)?;
+    if found.passed {
+        let of = arguments.of.to_possible_value().map(|of| of.get_name().to_owned()).unwrap_or_default();
+        let kept = capacity::keep(&super::measured_folder()?, &of, &json)?;
+        eprintln!("kept for `plan`: {}", kept.display());
+    }
     match as_json {
-        true => println!("{}", serde_json::to_string(&found)?),
+        true => println!("{json}"),
         false => println!("{}", table(&found)),
     }
     Ok(if found.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })

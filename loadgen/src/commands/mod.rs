@@ -91,3 +91,8 @@ pub fn status(reports: &[Report]) -> ExitCode {
         _ => ExitCode::FAILURE,
     }
 }
+
+/// Where searches are kept: in the user's cache folder.
+fn measured_folder() -> anyhow::Result<std::path::PathBuf> {
+    Ok(towpath_stack::paths::cache_dir()?.join("load"))
+}

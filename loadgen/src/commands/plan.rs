@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use comfy_table::Cell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use towpath_load::capacity::{self, Plan, named};
 use towpath_load::report::text;
@@ -13,21 +13,36 @@ pub struct Arguments {
     /// A shipped target (billion-orders), or a file's path.
     #[arg(long)]
     target: String,
-    /// Reports of `run --json` at different rates, or outputs of `find-max --json`.
-    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+    /// Reports of `run --json` at different rates, or outputs of `find-max --json`; without: the newest searches on this
+    /// machine.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
     runs: Vec<PathBuf>,
 }
 
 /// Plans and tells.
 pub fn run(arguments: &Arguments, as_json: bool) -> Result<ExitCode> {
     let target = named(&arguments.target)?;
-    let measured = capacity::measured(&arguments.runs)?;
+    let kept = if arguments.runs.is_empty() { capacity::kept(&super::measured_folder()?)? } else { Vec::new() };
+    let measured = capacity::measured(if kept.is_empty() { &arguments.runs } else { &kept })?;
+    for path in &kept {
+        eprintln!("costs from {}", path.display());
+    }
+    if let [only] = &kept[..] {
+        eprintln!(
+            "only {} was searched here: with all three kinds writes and queries are told apart better",
+            name(only)
+        );
+    }
     let plan = capacity::plan(&arguments.target, &target, &measured.costs)?;
     match as_json {
         true => println!("{}", serde_json::json!({ "plan": plan, "measured": measured })),
         false => println!("{}\ncosts: {}", table(&plan), measured.source),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn name(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn table(plan: &Plan) -> String {
