@@ -149,7 +149,8 @@ mod tests {
 
     #[test]
     fn a_maximum_is_predicted_from_rates_far_below_it() {
-        // Of 1.86 cores writes have 1.86 - 0.3 - 0.03 of polls = 1.53, at 0.04 each: 38.25 times. Queries: 1.52 at 0.03.
+        // Of 1.86 cores writes have 1.86 - 0.3 - 0.03 of polls = 1.53, at 0.04 each: 38.25 times. Queries: 1.52 at
+        // 0.03.
         let (checked, _) = check(&[search("writes", 37.0, 40.0), search("queries", 49.0, 52.0)]).unwrap();
         for (one, predicted, up_to) in [(&checked[0], 38.25, 16.0), (&checked[1], 50.67, 16.0)] {
             assert!((one.predicted - predicted).abs() < 0.05 && one.deviation.abs() < 0.02, "{one:?}");

@@ -1,5 +1,5 @@
-//! The newest search of each kind on this machine, kept in the user's cache folder: what `plan` takes when it is told of
-//! no runs. Another machine's costs are not this one's, so nothing is shipped.
+//! The newest search of each kind on this machine, kept in the user's cache folder: what `plan` takes when it is told
+//! of no runs. Another machine's costs are not this one's, so nothing is shipped.
 //!
 //! Must not read what is in them.
 

@@ -164,11 +164,11 @@ fn raised(base: &Profile, of: Of, factor: f64) -> Profile {
             *rate *= factor;
         }
     };
-    if of != Of::Queries {
-        if let Some(orders) = &mut profile.orders {
-            raise(&mut orders.rate);
-            orders.connections = sessions(f64::from(orders.connections) * factor);
-        }
+    if of != Of::Queries
+        && let Some(orders) = &mut profile.orders
+    {
+        raise(&mut orders.rate);
+        orders.connections = sessions(f64::from(orders.connections) * factor);
     }
     if of != Of::Writes {
         profile.lists.iter_mut().for_each(|lists| raise(&mut lists.rate));

@@ -13,8 +13,8 @@ pub struct Arguments {
     /// A shipped target (billion-orders), or a file's path.
     #[arg(long)]
     target: String,
-    /// Reports of `run --json` at different rates, or outputs of `find-max --json`; without: the newest searches on this
-    /// machine.
+    /// Reports of `run --json` at different rates, or outputs of `find-max --json`; without: the newest searches on
+    /// this machine.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     runs: Vec<PathBuf>,
 }
