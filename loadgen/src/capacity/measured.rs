@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
-use super::check::Search;
+use super::check::{Search, Tried};
 use super::fit::{Costs, Sample, fit_samples};
 use crate::report::Report;
 
@@ -40,7 +40,8 @@ fn samples_of(file: &Path) -> Result<Vec<Sample>> {
         let search: Search =
             serde_json::from_value(value).with_context(|| format!("{name} is no output of `find-max --json`"))?;
         // Before, services still compiled their code, or put off a part of their work.
-        return Ok(search.trials.into_iter().filter(|tried| tried.after).map(|tried| tried.sample).collect());
+        let counts = |tried: &Tried| tried.after && tried.valid;
+        return Ok(search.trials.into_iter().filter(counts).map(|tried| tried.sample).collect());
     }
     let report: Report = serde_json::from_value(value)
         .with_context(|| format!("{name} is no report of `run --json` and no output of `find-max --json`"))?;

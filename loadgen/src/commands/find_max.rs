@@ -116,14 +116,17 @@ pub async fn run(arguments: &Arguments, as_json: bool) -> Result<ExitCode> {
         trials,
     };
     let json = serde_json::to_string(&found)?;
-    if found.passed {
-        let of = arguments.of.to_possible_value().map(|of| of.get_name().to_owned()).unwrap_or_default();
-        let kept = capacity::keep(&super::measured_folder()?, &of, &json)?;
-        eprintln!("kept for `plan`: {}", kept.display());
-    }
     match as_json {
         true => println!("{json}"),
         false => println!("{}", table(&found)),
+    }
+    if found.passed {
+        let of = arguments.of.to_possible_value().map(|of| of.get_name().to_owned()).unwrap_or_default();
+        // Told already: a folder that cannot be written takes nothing from it.
+        match super::measured_folder().and_then(|folder| capacity::keep(&folder, &of, &json)) {
+            Ok(kept) => eprintln!("kept for `plan`: {}", kept.display()),
+            Err(error) => eprintln!("not kept for `plan`: {error:#}"),
+        }
     }
     Ok(if found.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
